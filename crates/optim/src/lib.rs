@@ -1,0 +1,13 @@
+//! What turns gradients into better parameters: transforms of the gradient, optimizers, and
+//! schedules of the learning rate.
+//!
+//! All of them see flat slices; none knows a model. The learning rate arrives from outside, so no
+//! optimizer knows about schedules. Each part is one file with one line in a `builtin_*` list.
+
+pub mod optimizer;
+pub mod schedule;
+pub mod transform;
+
+pub use optimizer::{BuildOptimizer, Optimizer, OptimizerPart, builtin_optimizers};
+pub use schedule::{Schedule, builtin_schedules};
+pub use transform::{BuildTransform, Transform, TransformPart, builtin_transforms};

@@ -1,0 +1,55 @@
+//! Optimizers, one file each.
+
+mod adagrad;
+mod adam;
+mod sgd;
+
+use registry::{Entry, Part, Registry};
+use tensor_core::Real;
+
+pub use adagrad::Adagrad;
+pub use adam::Adam;
+pub use sgd::Sgd;
+
+/// A rule that moves parameters by their gradients.
+pub trait Optimizer<T: Real>: Send {
+    /// Takes one step. `step` counts from 1, `params` is overwritten, and both slices are as long
+    /// as the optimizer was built for.
+    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]);
+
+    /// Everything that has to survive a restart, by name, each as long as `params`.
+    fn state(&mut self) -> Vec<(&'static str, &mut [T])>;
+}
+
+/// An optimizer with its keys: what `optimizer.kind` names.
+pub trait OptimizerPart: Part {
+    /// Builds the optimizer of `n_params` parameters.
+    fn optimizer<T: Real>(&self, n_params: usize) -> Box<dyn Optimizer<T>>;
+}
+
+/// An [`OptimizerPart`] without its type, for every number type there is.
+pub trait BuildOptimizer: Send + Sync {
+    /// Builds one for parameters in `f32`.
+    fn f32(&self, n_params: usize) -> Box<dyn Optimizer<f32>>;
+    /// Builds one for parameters in `f64`.
+    fn f64(&self, n_params: usize) -> Box<dyn Optimizer<f64>>;
+}
+
+impl<P: OptimizerPart + Send + Sync> BuildOptimizer for P {
+    fn f32(&self, n_params: usize) -> Box<dyn Optimizer<f32>> {
+        self.optimizer(n_params)
+    }
+    fn f64(&self, n_params: usize) -> Box<dyn Optimizer<f64>> {
+        self.optimizer(n_params)
+    }
+}
+
+/// The entry of optimizer `P`.
+pub fn entry<P: OptimizerPart + Send + Sync>() -> Entry<dyn BuildOptimizer> {
+    Entry::new::<P>(|part| Box::new(part))
+}
+
+/// Every optimizer this crate offers, by the name a config uses.
+pub fn builtin_optimizers() -> Registry<dyn BuildOptimizer> {
+    Registry::new("optimizer", [entry::<Adagrad>(), entry::<Adam>(), entry::<Sgd>()])
+}

@@ -1,0 +1,85 @@
+//! Stochastic gradient descent: `u ← momentum·u + g`, `p ← p - lr·u`.
+//!
+//! Robbins & Monro, "A stochastic approximation method", 1951; momentum by Polyak, 1964; Nesterov's
+//! variant, `p ← p - lr·(g + momentum·u)`, in the form of Sutskever et al., "On the importance of
+//! initialization and momentum in deep learning", ICML 2013. As in PyTorch the learning rate stands
+//! outside the velocity, and `weight_decay` is an L2 penalty added to the gradient.
+
+use registry::range::{Fraction, NonNegative};
+use registry::{Conflict, Part};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tensor_core::Real;
+
+use super::{Optimizer, OptimizerPart};
+
+/// Keys of `sgd`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Sgd {
+    /// share of the last step that is taken again
+    pub momentum: Fraction,
+    /// look ahead along the velocity
+    pub nesterov: bool,
+    /// share of the parameters that is added to the gradient
+    pub weight_decay: NonNegative,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { momentum: Fraction::new(0.0), nesterov: false, weight_decay: NonNegative::new(0.0) }
+    }
+}
+
+impl Part for Sgd {
+    const NAME: &'static str = "sgd";
+    const SUMMARY: &'static str = "a step against the gradient, with momentum if wanted";
+    const SOURCE: &'static str = "Robbins & Monro 1951";
+
+    fn check(&self) -> Result<(), Conflict> {
+        if self.nesterov && self.momentum.get() == 0.0 {
+            return Err(Conflict {
+                key: "nesterov",
+                message: "looks ahead along a velocity, and without momentum there is none".into(),
+                help: "add momentum = 0.9, or leave nesterov out".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl OptimizerPart for Sgd {
+    fn optimizer<T: Real>(&self, n_params: usize) -> Box<dyn Optimizer<T>> {
+        let n_velocity = if self.momentum.get() == 0.0 { 0 } else { n_params };
+        Box::new(State { keys: *self, velocity: vec![T::ZERO; n_velocity] })
+    }
+}
+
+struct State<T> {
+    keys: Sgd,
+    /// Empty without momentum.
+    velocity: Vec<T>,
+}
+
+impl<T: Real> Optimizer<T> for State<T> {
+    fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+        let lr = T::from_f64(learning_rate);
+        let momentum = T::from_f64(self.keys.momentum.get());
+        let decay = T::from_f64(self.keys.weight_decay.get());
+        if self.velocity.is_empty() {
+            for (p, g) in params.iter_mut().zip(grads) {
+                *p -= lr * (*g + decay * *p);
+            }
+            return;
+        }
+        for ((p, g), u) in params.iter_mut().zip(grads).zip(&mut self.velocity) {
+            let g = *g + decay * *p;
+            *u = momentum * *u + g;
+            *p -= lr * if self.keys.nesterov { g + momentum * *u } else { *u };
+        }
+    }
+
+    fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
+        if self.velocity.is_empty() { vec![] } else { vec![("velocity", &mut self.velocity)] }
+    }
+}

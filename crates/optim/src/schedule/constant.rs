@@ -1,0 +1,23 @@
+//! The same learning rate at every step.
+
+use registry::Part;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Schedule;
+
+/// `constant` has no keys.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Constant {}
+
+impl Part for Constant {
+    const NAME: &'static str = "constant";
+    const SUMMARY: &'static str = "the same learning rate at every step";
+    const SOURCE: &'static str = "Robbins & Monro 1951";
+}
+
+impl Schedule for Constant {
+    fn learning_rate(&self, base: f64, _step: u64) -> f64 {
+        base
+    }
+}

@@ -1,0 +1,126 @@
+//! Numbers that carry their allowed range in their type.
+//!
+//! A field of one of these types needs no check of its own: reading a value outside the range fails
+//! with the range in the message and the value's span, and `cli list` shows the range.
+
+// `contains` is no const fn, and the constants of these types are.
+#![allow(clippy::manual_range_contains)]
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+macro_rules! range {
+    ($(#[$doc:meta])* $name:ident($number:ident), $words:literal, |$value:ident| $valid:expr, $schema:tt) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+        #[serde(transparent)]
+        pub struct $name($number);
+
+        impl $name {
+            /// A constant of this range; use [`TryFrom`] for a value from outside.
+            ///
+            /// # Panics
+            /// If `value` is out of range.
+            #[track_caller]
+            pub const fn new($value: $number) -> Self {
+                assert!($valid, $words);
+                Self($value)
+            }
+
+            /// The number.
+            pub const fn get(self) -> $number {
+                self.0
+            }
+        }
+
+        impl TryFrom<$number> for $name {
+            type Error = String;
+
+            fn try_from($value: $number) -> Result<Self, String> {
+                if $valid { Ok(Self($value)) } else { Err(format!(concat!($words, ", found {}"), $value)) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $number::deserialize(deserializer)?.try_into().map_err(D::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+range!(
+    /// A finite number above zero.
+    Positive(f64), "must be finite and greater than 0",
+    |value| 0.0 < value && value < f64::INFINITY,
+    { "type": "number", "exclusiveMinimum": 0 }
+);
+range!(
+    /// A finite number, zero or above.
+    NonNegative(f64), "must be finite and at least 0",
+    |value| 0.0 <= value && value < f64::INFINITY,
+    { "type": "number", "minimum": 0 }
+);
+range!(
+    /// A share that leaves something over: at least 0 and below 1.
+    Fraction(f64), "must be at least 0 and less than 1",
+    |value| 0.0 <= value && value < 1.0,
+    { "type": "number", "minimum": 0, "exclusiveMaximum": 1 }
+);
+range!(
+    /// A share: at least 0 and at most 1.
+    Share(f64), "must be from 0 to 1",
+    |value| 0.0 <= value && value <= 1.0,
+    { "type": "number", "minimum": 0, "maximum": 1 }
+);
+range!(
+    /// A width or a number of things held in memory.
+    Size(i64), "must be from 1 to 1048576",
+    |value| 1 <= value && value <= 1 << 20,
+    { "type": "integer", "minimum": 1, "maximum": 1_048_576 }
+);
+range!(
+    /// A number of steps to take.
+    Steps(i64), "must be from 1 to 10^12",
+    |value| 1 <= value && value <= 1_000_000_000_000,
+    { "type": "integer", "minimum": 1, "maximum": 1_000_000_000_000_i64 }
+);
+range!(
+    /// A period in steps; 0 switches off what it governs.
+    Every(i64), "must be from 0 (off) to 10^12",
+    |value| 0 <= value && value <= 1_000_000_000_000,
+    { "type": "integer", "minimum": 0, "maximum": 1_000_000_000_000_i64 }
+);
+range!(
+    /// The seed of a random generator.
+    Seed(i64), "must be at least 0",
+    |value| 0 <= value,
+    { "type": "integer", "minimum": 0 }
+);
+
+impl Size {
+    /// The number as a length.
+    pub const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Every {
+    /// Whether something with this period is due at `step`, which counts from 1.
+    pub const fn is_due(self, step: u64) -> bool {
+        self.0 != 0 && step.is_multiple_of(self.0 as u64)
+    }
+}

@@ -1,0 +1,48 @@
+//! Weights from a normal distribution, biases zero, as in min-char-rnn.
+
+use registry::Part;
+use registry::range::NonNegative;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tensor_core::rng::{self, Rng};
+
+use super::{InitError, Initializer};
+use crate::{Layout, Shape};
+
+/// Keys of `normal`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Normal {
+    /// standard deviation of the weights; biases start at zero
+    pub std: NonNegative,
+}
+
+impl Default for Normal {
+    fn default() -> Self {
+        Self { std: NonNegative::new(0.01) }
+    }
+}
+
+impl Part for Normal {
+    const NAME: &'static str = "normal";
+    const SUMMARY: &'static str = "weights from a normal distribution, biases zero";
+    const SOURCE: &'static str = "min-char-rnn, Karpathy 2015";
+}
+
+impl Initializer for Normal {
+    fn init(
+        &self,
+        layout: &Layout,
+        _hidden_size: usize,
+        rng: &mut Rng,
+        theta: &mut [f64],
+    ) -> Result<(), InitError> {
+        theta.fill(0.0);
+        for segment in layout.segments() {
+            if let Shape::Matrix(..) = segment.shape {
+                theta[segment.range.clone()].fill_with(|| self.std.get() * rng::normal(rng));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! A recurrent layer over a whole window.
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+use tensor_core::Real;
+
+use crate::Shape;
+
+/// The sizes of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dims {
+    /// Width of an input, D; for character indices the number of different characters.
+    pub input_size: usize,
+    /// Width of the output, H.
+    pub hidden_size: usize,
+    /// Lanes side by side, B.
+    pub batch_size: usize,
+    /// Most time steps in one window, T.
+    pub seq_len: usize,
+}
+
+/// The inputs of one window, time-major: row `t·batch_size + b` is lane `b` at step `t`.
+///
+/// A window may have fewer steps than [`Dims::seq_len`].
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a, T> {
+    /// Character indices, each standing for a one-hot vector, `[steps·batch_size]`.
+    Ids(&'a [u32]),
+    /// Vectors, `[steps·batch_size, input_size]`.
+    Dense(ArrayView2<'a, T>),
+}
+
+impl<T> Input<'_, T> {
+    /// Number of rows, `steps·batch_size`.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Dense(rows) => rows.nrows(),
+        }
+    }
+}
+
+/// Where a backward pass writes.
+#[derive(Debug)]
+pub struct Grads<'a, T> {
+    /// By the layer's parameters. Accumulates.
+    pub theta: &'a mut [T],
+    /// By the inputs, `[steps·batch_size, input_size]`. Overwritten. `None` saves the work.
+    pub x: Option<ArrayViewMut2<'a, T>>,
+    /// By the state before the window, laid out as that. Overwritten. `None` saves the work.
+    pub state: Option<&'a mut [T]>,
+}
+
+/// A recurrent layer: what a [`Model`](crate::Model) stacks.
+///
+/// A layer keeps the activations of the last window for the backward pass (its tape), and nothing
+/// else: parameters and state belong to the caller. It allocates when it is built, then never again.
+/// Most layers are a [`Recurrent`](crate::Recurrent) over a cell; what does not fit that mould
+/// implements this trait itself.
+pub trait Layer<T: Real>: Send {
+    /// The sizes it was built with.
+    fn dims(&self) -> Dims;
+
+    /// Names and shapes of the parameters, in the order in which they lie in `theta`.
+    fn tensors(&self) -> Vec<(&'static str, Shape)>;
+
+    /// Names of the state vectors; each is `[batch_size, hidden_size]`, one behind the other.
+    fn states(&self) -> &'static [&'static str];
+
+    /// Number of values the layer keeps for itself, tape and workspace together.
+    fn tape_len(&self) -> usize;
+
+    /// Runs a window from `state`, and fills the tape.
+    fn forward(&mut self, theta: &[T], x: Input<'_, T>, state: &[T]);
+
+    /// The outputs of the last window, `[steps·batch_size, hidden_size]`.
+    fn output(&self) -> ArrayView2<'_, T>;
+
+    /// Overwrites `state` with the state behind the last window, which carries into the next one.
+    fn carry(&self, state: &mut [T]);
+
+    /// Goes back through the last window, given the same `theta` and `x` and the gradient `dy` by
+    /// its outputs.
+    ///
+    /// No gradient enters from the window behind: that is where back-propagation is truncated.
+    fn backward(
+        &mut self,
+        theta: &[T],
+        x: Input<'_, T>,
+        dy: ArrayView2<'_, T>,
+        grads: Grads<'_, T>,
+    );
+}

@@ -1,0 +1,32 @@
+//! Character-level recurrent networks: cells, the layer that owns the matrix products, the loss,
+//! and drawing characters from the model.
+//!
+//! A [`Model`] is an architecture with its tape; it owns no parameters. All parameters are one flat
+//! buffer `theta`, gradients mirror it, and a [`Layout`] names the tensors laid over both. Recurrent
+//! state is passed in and out explicitly.
+//!
+//! To add a cell, write its element-wise equations as a [`Cell`] in a file under `cell/`, and add a
+//! line to [`builtin_cells`]. The layer turns it into a network and `cargo xtask gradcheck` proves
+//! its gradients.
+//!
+//! This crate reads no file, knows no text and no optimizer.
+
+pub mod cell;
+pub mod gradcheck;
+pub mod init;
+mod layer;
+mod layout;
+mod loss;
+mod model;
+mod recurrent;
+mod sample;
+pub mod state_dict;
+
+pub use cell::{BuildLayer, CellPart, builtin_cells};
+pub use init::{InitError, Initializer, builtin_initializers};
+pub use layer::{Dims, Grads, Input, Layer};
+pub use layout::{Layout, Segment, Shape};
+pub use loss::{Reduction, softmax_xent};
+pub use model::Model;
+pub use recurrent::{Cell, Recurrent};
+pub use sample::{Generator, Sampler};

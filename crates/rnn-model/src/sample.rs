@@ -1,0 +1,163 @@
+//! Drawing characters from a model.
+
+use tensor_core::Real;
+use tensor_core::rng::{self, Rng};
+
+use crate::Model;
+
+/// How a character is drawn from the logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampler {
+    /// Divides the logits: below 1 more cautious, above 1 bolder; 0 takes the most probable.
+    pub temperature: f64,
+    /// Draw from the `top_k` most probable characters only.
+    pub top_k: Option<usize>,
+    /// Draw from the fewest most probable characters that together reach this probability.
+    pub top_p: f64,
+}
+
+impl Default for Sampler {
+    /// The model's own distribution.
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: None, top_p: 1.0 }
+    }
+}
+
+impl Sampler {
+    /// Draws an index. `scratch` is overwritten; it is here so that drawing need not allocate.
+    ///
+    /// Of equally probable characters the one of lower index comes first.
+    ///
+    /// # Panics
+    /// If there are no logits.
+    #[track_caller]
+    pub fn draw<T: Real>(&self, logits: &[T], rng: &mut Rng, scratch: &mut Vec<(f64, u32)>) -> u32 {
+        scratch.clear();
+        scratch.extend((0..).zip(logits).map(|(id, logit)| (logit.to_f64(), id)));
+        let max = scratch.iter().map(|(logit, _)| *logit).fold(f64::NEG_INFINITY, f64::max);
+        if self.temperature == 0.0 {
+            return scratch.iter().find(|(logit, _)| *logit == max).expect("logits").1;
+        }
+        for (weight, _) in scratch.iter_mut() {
+            *weight = Real::exp((*weight - max) / self.temperature);
+        }
+        if self.top_k.is_some() || self.top_p < 1.0 {
+            scratch.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            scratch.truncate(self.top_k.unwrap_or(usize::MAX).max(1));
+            let enough = self.top_p * total(scratch);
+            let mut reached = 0.0;
+            let cut = scratch.iter().position(|(weight, _)| {
+                reached += weight;
+                enough <= reached
+            });
+            scratch.truncate(cut.map_or(scratch.len(), |last| last + 1));
+        }
+
+        let mut left = rng::uniform(rng) * total(scratch);
+        let hit = scratch.iter().find(|(weight, _)| {
+            left -= weight;
+            left < 0.0
+        });
+        // Rounding can leave a remainder behind the last weight; it belongs to the likeliest.
+        let likeliest = || scratch.iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
+        hit.or_else(likeliest).expect("logits").1
+    }
+}
+
+fn total(weights: &[(f64, u32)]) -> f64 {
+    weights.iter().map(|(weight, _)| weight).sum()
+}
+
+/// Reads and writes one character at a time: a model of one lane and one step with its state.
+pub struct Generator<T> {
+    model: Model<T>,
+    state: Vec<T>,
+    scratch: Vec<(f64, u32)>,
+}
+
+impl<T: Real> Generator<T> {
+    /// A generator that has read nothing.
+    ///
+    /// # Panics
+    /// If the model has more than one lane.
+    #[track_caller]
+    pub fn new(model: Model<T>) -> Self {
+        assert_eq!(model.dims().batch_size, 1, "a generator writes one text");
+        let (state, scratch) = (model.zero_state(), Vec::with_capacity(model.vocab_size()));
+        Self { model, state, scratch }
+    }
+
+    /// Overwrites the state, as [`Model::carry`] gives it.
+    pub fn set_state(&mut self, state: &[T]) {
+        self.state.copy_from_slice(state);
+    }
+
+    /// Reads a character.
+    pub fn feed(&mut self, theta: &[T], id: u32) {
+        self.model.forward(theta, &[id], &self.state);
+        self.model.carry(&mut self.state);
+    }
+
+    /// Draws the character behind the last one read; it is not fed.
+    ///
+    /// # Panics
+    /// If nothing was read yet.
+    #[track_caller]
+    pub fn draw(&mut self, sampler: &Sampler, rng: &mut Rng) -> u32 {
+        let logits = self.model.logits();
+        let logits = logits.to_slice().expect("logits of one step are contiguous");
+        sampler.draw(logits, rng, &mut self.scratch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tensor_core::rng::{Stream, stream};
+
+    use super::*;
+
+    const LOGITS: [f64; 4] = [0.5, 2.0, -1.0, 1.5];
+
+    fn frequencies(sampler: Sampler) -> [f64; 4] {
+        let mut rng = stream(3, Stream::Sample);
+        let (mut counts, mut scratch) = ([0; 4], Vec::new());
+        for _ in 0..40_000 {
+            counts[sampler.draw(&LOGITS, &mut rng, &mut scratch) as usize] += 1;
+        }
+        counts.map(|count| f64::from(count) / 40_000.0)
+    }
+
+    #[track_caller]
+    fn check(sampler: Sampler, kept: [bool; 4]) {
+        let temperature = sampler.temperature;
+        let weight = |i: usize| if kept[i] { (LOGITS[i] / temperature).exp() } else { 0.0 };
+        let sum: f64 = (0..4).map(weight).sum();
+        for (i, found) in frequencies(sampler).into_iter().enumerate() {
+            let expected = weight(i) / sum;
+            // Four standard errors.
+            let error = 4.0 * (expected * (1.0 - expected) / 40_000.0).sqrt();
+            assert!((found - expected).abs() <= error, "index {i}: {found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn characters_are_drawn_with_their_probability() {
+        let plain = Sampler::default();
+        check(plain, [true; 4]);
+        check(Sampler { temperature: 0.5, ..plain }, [true; 4]);
+        check(Sampler { temperature: 3.0, ..plain }, [true; 4]);
+        check(Sampler { top_k: Some(2), ..plain }, [false, true, false, true]);
+        check(Sampler { top_k: Some(9), ..plain }, [true; 4]);
+        // The probabilities are 0.12, 0.53, 0.03 and 0.32.
+        check(Sampler { top_p: 0.5, ..plain }, [false, true, false, false]);
+        check(Sampler { top_p: 0.84, ..plain }, [false, true, false, true]);
+        check(Sampler { top_p: 0.9, ..plain }, [true, true, false, true]);
+    }
+
+    #[test]
+    fn temperature_zero_takes_the_first_of_the_most_probable() {
+        let greedy = Sampler { temperature: 0.0, ..Sampler::default() };
+        let mut rng = stream(0, Stream::Sample);
+        assert_eq!(greedy.draw(&[1.0_f32, 3.0, 3.0], &mut rng, &mut Vec::new()), 1);
+    }
+}

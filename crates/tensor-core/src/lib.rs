@@ -1,0 +1,14 @@
+//! The arithmetic everything else stands on: number types, matrix products over [`ndarray`] views,
+//! seeded random streams, and the finite-difference gradient checker.
+//!
+//! Every sum here is taken in an order that is written down. No result depends on the CPU, the
+//! number of threads or the system's mathematics library, so a run repeats to the bit anywhere.
+//! This crate does no I/O, knows no serialization and no model.
+
+pub mod gemm;
+pub mod gradcheck;
+mod real;
+pub mod reduce;
+pub mod rng;
+
+pub use real::Real;

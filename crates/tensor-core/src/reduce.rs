@@ -1,0 +1,88 @@
+//! Sums over a slice, in a fixed block structure.
+//!
+//! A sum taken strictly from left to right cannot be vectorized; one whose order is left to the
+//! compiler differs between CPUs. So element `i` always goes to partial sum `i % LANES`, and the
+//! partial sums are always folded in the same tree. Any vector width up to `LANES` gives these bits.
+
+use crate::Real;
+
+/// Number of partial sums.
+const LANES: usize = 16;
+
+/// `Σ a[i]·b[i]`.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+#[track_caller]
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    assert_eq!(a.len(), b.len(), "dot product of slices of different lengths");
+    let mut partial = [T::ZERO; LANES];
+    let (a_blocks, a_tail) = a.as_chunks::<LANES>();
+    let (b_blocks, b_tail) = b.as_chunks::<LANES>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for lane in 0..LANES {
+            partial[lane] += a[lane] * b[lane];
+        }
+    }
+    for (lane, (a, b)) in a_tail.iter().zip(b_tail).enumerate() {
+        partial[lane] += *a * *b;
+    }
+    fold(partial)
+}
+
+/// The L2 norm of `values`, accumulated in `f64`.
+///
+/// Not finite exactly when a value is not, for `f32`: no square of an `f32` overflows an `f64`.
+pub fn norm<T: Real>(values: &[T]) -> f64 {
+    let mut partial = [0.0; LANES];
+    let (blocks, tail) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            let value = block[lane].to_f64();
+            partial[lane] += value * value;
+        }
+    }
+    for (lane, value) in tail.iter().enumerate() {
+        let value = value.to_f64();
+        partial[lane] += value * value;
+    }
+    fold(partial).sqrt()
+}
+
+/// Folds the upper half onto the lower until one is left.
+#[inline]
+fn fold<T: Real>(mut partial: [T; LANES]) -> T {
+    let mut half = LANES / 2;
+    while 0 < half {
+        for lane in 0..half {
+            let upper = partial[lane + half];
+            partial[lane] += upper;
+        }
+        half /= 2;
+    }
+    partial[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_is_exact_on_integers_around_the_block_size() {
+        for len in [0, 1, LANES - 1, LANES, LANES + 1, 5 * LANES + 3] {
+            let a: Vec<f64> = (0..len).map(|i| i as f64 + 1.0).collect();
+            let b: Vec<f64> = (0..len).map(|i| 3.0 - i as f64).collect();
+            let expected: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+            assert_eq!(dot(&a, &b), expected, "length {len}");
+            assert_eq!(norm(&a), a.iter().map(|a| a * a).sum::<f64>().sqrt(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn norm_of_huge_f32_is_finite_and_of_nan_is_not() {
+        assert!(norm(&[f32::MAX; 40]).is_finite());
+        assert!(norm(&[1.0, f32::NAN]).is_nan());
+        assert_eq!(norm(&[f32::NEG_INFINITY]), f64::INFINITY);
+    }
+}
