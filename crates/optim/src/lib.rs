@@ -9,5 +9,5 @@ pub mod schedule;
 pub mod transform;
 
 pub use optimizer::{BuildOptimizer, Optimizer, OptimizerPart, builtin_optimizers};
-pub use schedule::{Schedule, builtin_schedules};
+pub use schedule::{BuildSchedule, Schedule, builtin_schedules};
 pub use transform::{BuildTransform, Transform, TransformPart, builtin_transforms};

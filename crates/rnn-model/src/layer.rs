@@ -1,9 +1,7 @@
 //! A recurrent layer over a whole window.
 
 use ndarray::{ArrayView2, ArrayViewMut2};
-use tensor_core::Real;
-
-use crate::Shape;
+use tensor_core::{Real, Shape};
 
 /// The sizes of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

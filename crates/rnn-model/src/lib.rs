@@ -15,17 +15,16 @@ pub mod cell;
 pub mod gradcheck;
 pub mod init;
 mod layer;
-mod layout;
 mod loss;
 mod model;
 mod recurrent;
 mod sample;
 pub mod state_dict;
+mod view;
 
 pub use cell::{BuildLayer, CellPart, builtin_cells};
 pub use init::{InitError, Initializer, builtin_initializers};
 pub use layer::{Dims, Grads, Input, Layer};
-pub use layout::{Layout, Segment, Shape};
 pub use loss::{Reduction, softmax_xent};
 pub use model::Model;
 pub use recurrent::{Cell, Recurrent};

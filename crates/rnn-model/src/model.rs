@@ -1,11 +1,11 @@
 //! A stack of recurrent layers and the output layer above them.
 
 use ndarray::{Array2, ArrayView2};
-use tensor_core::Real;
 use tensor_core::gemm::{add_column_sums, fill_rows, gemm_acc, gemm_nt, gemm_tn_acc};
+use tensor_core::{Layout, Real, Shape};
 
-use crate::layout::{matrix, matrix_mut, rows, rows_mut};
-use crate::{Dims, Grads, Input, Layer, Layout, Reduction, Shape, softmax_xent};
+use crate::view::{matrix, matrix_mut, rows, rows_mut};
+use crate::{Dims, Grads, Input, Layer, Reduction, softmax_xent};
 
 /// A character-level language model: layers from below, then `logits = h·W_hy + b_y`.
 ///

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
-use tensor_core::Real;
 use tensor_core::gemm::{add_column_sums, axpy, fill_rows, gemm, gemm_acc, gemm_nt, gemm_tn_acc};
+use tensor_core::{Real, Shape};
 
-use crate::layout::{flat, flat_mut, matrix, matrix_mut, rows, rows_mut, take, take_mut};
-use crate::{Dims, Grads, Input, Layer, Shape};
+use crate::view::{flat, flat_mut, matrix, matrix_mut, rows, rows_mut, take, take_mut};
+use crate::{Dims, Grads, Input, Layer};
 
 /// The element-wise equations of one time step and their exact reverse.
 ///

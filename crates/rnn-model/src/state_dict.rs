@@ -5,9 +5,9 @@
 //! only the sum matters; written, `bias_ih` holds ours and `bias_hh` is zero; read, they are added,
 //! and a missing `bias_hh` counts as zero.
 
-use tensor_core::Real;
+use tensor_core::{Layout, Real, Segment, Shape};
 
-use crate::{InitError, Layout, Segment, Shape};
+use crate::InitError;
 
 /// A tensor as PyTorch names and lays it out.
 #[derive(Clone, Debug, PartialEq)]

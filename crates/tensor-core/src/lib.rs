@@ -1,4 +1,5 @@
-//! The arithmetic everything else stands on: number types, matrix products over [`ndarray`] views,
+//! The arithmetic everything else stands on: number types, the layout of parameters in a flat
+//! buffer, matrix products over [`ndarray`] views,
 //! seeded random streams, and the finite-difference gradient checker.
 //!
 //! Every sum here is taken in an order that is written down. No result depends on the CPU, the
@@ -7,8 +8,10 @@
 
 pub mod gemm;
 pub mod gradcheck;
+mod layout;
 mod real;
 pub mod reduce;
 pub mod rng;
 
+pub use layout::{Layout, Segment, Shape};
 pub use real::Real;

@@ -8,7 +8,7 @@ use registry::Part;
 use registry::range::NonNegative;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::Real;
+use tensor_core::{Layout, Real};
 
 use super::{Optimizer, OptimizerPart};
 
@@ -35,8 +35,8 @@ impl Part for Adagrad {
 }
 
 impl OptimizerPart for Adagrad {
-    fn optimizer<T: Real>(&self, n_params: usize) -> Box<dyn Optimizer<T>> {
-        Box::new(State { keys: *self, sum: vec![T::ZERO; n_params] })
+    fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
+        Box::new(State { keys: *self, sum: vec![T::ZERO; layout.len()] })
     }
 }
 

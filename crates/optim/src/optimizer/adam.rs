@@ -9,7 +9,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::Real;
+use tensor_core::{Layout, Real};
 
 use super::{Optimizer, OptimizerPart};
 
@@ -42,8 +42,12 @@ impl Part for Adam {
 }
 
 impl OptimizerPart for Adam {
-    fn optimizer<T: Real>(&self, n_params: usize) -> Box<dyn Optimizer<T>> {
-        Box::new(State { keys: *self, m: vec![T::ZERO; n_params], v: vec![T::ZERO; n_params] })
+    fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
+        Box::new(State {
+            keys: *self,
+            m: vec![T::ZERO; layout.len()],
+            v: vec![T::ZERO; layout.len()],
+        })
     }
 }
 

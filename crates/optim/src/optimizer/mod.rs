@@ -5,7 +5,7 @@ mod adam;
 mod sgd;
 
 use registry::{Entry, Part, Registry};
-use tensor_core::Real;
+use tensor_core::{Layout, Real};
 
 pub use adagrad::Adagrad;
 pub use adam::Adam;
@@ -13,34 +13,34 @@ pub use sgd::Sgd;
 
 /// A rule that moves parameters by their gradients.
 pub trait Optimizer<T: Real>: Send {
-    /// Takes one step. `step` counts from 1, `params` is overwritten, and both slices are as long
+    /// Takes one step. `step` counts from 1, `params` is overwritten, and both slices are laid out
     /// as the optimizer was built for.
     fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]);
 
-    /// Everything that has to survive a restart, by name, each as long as `params`.
+    /// Everything that has to survive a restart, by name, in slices of fixed length.
     fn state(&mut self) -> Vec<(&'static str, &mut [T])>;
 }
 
 /// An optimizer with its keys: what `optimizer.kind` names.
 pub trait OptimizerPart: Part {
-    /// Builds the optimizer of `n_params` parameters.
-    fn optimizer<T: Real>(&self, n_params: usize) -> Box<dyn Optimizer<T>>;
+    /// Builds the optimizer of parameters laid out as `layout`.
+    fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>>;
 }
 
 /// An [`OptimizerPart`] without its type, for every number type there is.
 pub trait BuildOptimizer: Send + Sync {
     /// Builds one for parameters in `f32`.
-    fn f32(&self, n_params: usize) -> Box<dyn Optimizer<f32>>;
+    fn f32(&self, layout: &Layout) -> Box<dyn Optimizer<f32>>;
     /// Builds one for parameters in `f64`.
-    fn f64(&self, n_params: usize) -> Box<dyn Optimizer<f64>>;
+    fn f64(&self, layout: &Layout) -> Box<dyn Optimizer<f64>>;
 }
 
 impl<P: OptimizerPart + Send + Sync> BuildOptimizer for P {
-    fn f32(&self, n_params: usize) -> Box<dyn Optimizer<f32>> {
-        self.optimizer(n_params)
+    fn f32(&self, layout: &Layout) -> Box<dyn Optimizer<f32>> {
+        self.optimizer(layout)
     }
-    fn f64(&self, n_params: usize) -> Box<dyn Optimizer<f64>> {
-        self.optimizer(n_params)
+    fn f64(&self, layout: &Layout) -> Box<dyn Optimizer<f64>> {
+        self.optimizer(layout)
     }
 }
 

@@ -9,7 +9,7 @@ use registry::range::{Fraction, NonNegative};
 use registry::{Conflict, Part};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::Real;
+use tensor_core::{Layout, Real};
 
 use super::{Optimizer, OptimizerPart};
 
@@ -49,8 +49,8 @@ impl Part for Sgd {
 }
 
 impl OptimizerPart for Sgd {
-    fn optimizer<T: Real>(&self, n_params: usize) -> Box<dyn Optimizer<T>> {
-        let n_velocity = if self.momentum.get() == 0.0 { 0 } else { n_params };
+    fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
+        let n_velocity = if self.momentum.get() == 0.0 { 0 } else { layout.len() };
         Box::new(State { keys: *self, velocity: vec![T::ZERO; n_velocity] })
     }
 }

@@ -17,7 +17,7 @@ impl Part for Constant {
 }
 
 impl Schedule for Constant {
-    fn learning_rate(&self, base: f64, _step: u64) -> f64 {
-        base
+    fn factor(&self, _step: u64, _steps: u64) -> f64 {
+        1.0
     }
 }

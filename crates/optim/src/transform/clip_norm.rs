@@ -7,8 +7,8 @@ use registry::Part;
 use registry::range::Positive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::Real;
 use tensor_core::reduce::norm;
+use tensor_core::{Layout, Real};
 
 use super::{Transform, TransformPart};
 
@@ -33,13 +33,13 @@ impl Part for ClipNorm {
 }
 
 impl TransformPart for ClipNorm {
-    fn transform<T: Real>(&self, _n_params: usize) -> Box<dyn Transform<T>> {
+    fn transform<T: Real>(&self, _layout: &Layout, _seed: u64) -> Box<dyn Transform<T>> {
         Box::new(*self)
     }
 }
 
 impl<T: Real> Transform<T> for ClipNorm {
-    fn apply(&mut self, _params: &[T], grads: &mut [T]) {
+    fn apply(&mut self, _step: u64, _params: &[T], grads: &mut [T]) {
         let (norm, limit) = (norm(grads), self.limit.get());
         if limit < norm {
             let scale = T::from_f64(limit / norm);

@@ -6,7 +6,7 @@ use registry::Part;
 use registry::range::Positive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::Real;
+use tensor_core::{Layout, Real};
 
 use super::{Transform, TransformPart};
 
@@ -31,13 +31,13 @@ impl Part for ClipValue {
 }
 
 impl TransformPart for ClipValue {
-    fn transform<T: Real>(&self, _n_params: usize) -> Box<dyn Transform<T>> {
+    fn transform<T: Real>(&self, _layout: &Layout, _seed: u64) -> Box<dyn Transform<T>> {
         Box::new(*self)
     }
 }
 
 impl<T: Real> Transform<T> for ClipValue {
-    fn apply(&mut self, _params: &[T], grads: &mut [T]) {
+    fn apply(&mut self, _step: u64, _params: &[T], grads: &mut [T]) {
         let limit = T::from_f64(self.limit.get());
         for g in grads {
             // A NaN compares as false and stays: it is the run's business to stop for it.

@@ -4,12 +4,11 @@ mod normal;
 mod pytorch;
 
 use registry::{Entry, Part, Registry};
+use tensor_core::Layout;
 use tensor_core::rng::Rng;
 
 pub use normal::Normal;
 pub use pytorch::Pytorch;
-
-use crate::Layout;
 
 /// Sets the parameters of a model before training.
 ///

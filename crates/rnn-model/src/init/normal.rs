@@ -5,9 +5,9 @@ use registry::range::NonNegative;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::rng::{self, Rng};
+use tensor_core::{Layout, Shape};
 
 use super::{InitError, Initializer};
-use crate::{Layout, Shape};
 
 /// Keys of `normal`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]

@@ -3,10 +3,10 @@
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tensor_core::Layout;
 use tensor_core::rng::{self, Rng};
 
 use super::{InitError, Initializer};
-use crate::Layout;
 
 /// `pytorch` has no keys.
 ///
