@@ -33,14 +33,18 @@ impl ConfigError {
         self.help = Some(help.into());
         self
     }
+
+    /// "LINE:COLUMN message; help", or the override instead of line and column: what tests compare.
+    #[cfg(test)]
+    pub(crate) fn describe(&self, document: &crate::Document) -> String {
+        let place = self.span.as_ref().map(|span| document.place(span).name + " ");
+        let help = self.help.as_ref().map(|help| format!("; {help}"));
+        format!("{}{self}{}", place.unwrap_or_default(), help.unwrap_or_default())
+    }
 }
 
 /// "did you mean `x`? known keys: a, b, x", the suggestion only where one name is close.
-pub(crate) fn suggest<'a>(
-    word: &str,
-    what: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-) -> String {
+pub fn suggest<'a>(word: &str, what: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let similarity = |name: &str| strsim::normalized_damerau_levenshtein(word, name);
     let nearest = known.clone().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
     let list = known.collect::<Vec<_>>().join(", ");

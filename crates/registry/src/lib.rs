@@ -20,6 +20,6 @@ pub mod range;
 mod section;
 
 pub use document::{Document, Place};
-pub use error::ConfigError;
+pub use error::{ConfigError, suggest};
 pub use part::{Chosen, Conflict, Entry, Key, Part, Registry, keys_of};
 pub use section::{PartSection, Section};

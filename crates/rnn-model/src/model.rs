@@ -106,6 +106,13 @@ impl<T: Real> Model<T> {
         vec![T::ZERO; self.layers.last().map_or(0, |stacked| stacked.state.end)]
     }
 
+    /// The state of one lane out of `state`, as a model of one lane has it.
+    pub fn lane_state(&self, state: &[T], lane: usize) -> Vec<T> {
+        let hidden_size = self.dims().hidden_size;
+        let vectors = self.states().into_iter().map(|(_, range)| &state[range]);
+        vectors.flat_map(|vector| vector[lane * hidden_size..][..hidden_size].to_vec()).collect()
+    }
+
     /// Runs a window of characters from `state`: fills the tape and the logits.
     ///
     /// `x` is time-major, `[steps·batch_size]`, of at most `seq_len` steps.

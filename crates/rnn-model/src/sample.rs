@@ -87,6 +87,11 @@ impl<T: Real> Generator<T> {
         Self { model, state, scratch }
     }
 
+    /// Forgets everything that was read.
+    pub fn restart(&mut self) {
+        self.state.fill(T::ZERO);
+    }
+
     /// Overwrites the state, as [`Model::carry`] gives it.
     pub fn set_state(&mut self, state: &[T]) {
         self.state.copy_from_slice(state);

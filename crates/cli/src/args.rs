@@ -1,0 +1,130 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as Arguments, Parser, Subcommand};
+
+/// Trains character-level recurrent language models from one TOML config, and writes text with them.
+#[derive(Debug, Parser)]
+#[command(name = "cli", version, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Run(RunArgs),
+    Sample(SampleArgs),
+    Check(CheckArgs),
+    List(ListArgs),
+}
+
+/// Train what a config says
+#[derive(Debug, Arguments)]
+#[command(after_help = "\
+Examples:
+  cli run configs/karpathy.toml
+  cli run configs/karpathy.toml --set optimizer.kind=adam --set optimizer.learning_rate=0.002
+  cli run configs/karpathy.toml --set data.path=/home/me/my.txt --out runs/mine
+
+The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/.")]
+pub struct RunArgs {
+    /// The TOML file
+    pub config: PathBuf,
+    /// Override a key, such as train.steps=1000; the value is TOML, a bare word is a string
+    #[arg(long = "set", value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub overrides: Vec<String>,
+    /// Run directory; without it runs/NAME of the config, or NAME-2, NAME-3, ...
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Write text with a trained model
+#[derive(Debug, Arguments)]
+#[command(after_help = "\
+Examples:
+  cli sample runs/karpathy --prime '#' --length 2000 > output.txt
+  cli sample runs/karpathy --temperature 0.7 --top-k 10 --seed 1
+  cli sample runs/karpathy/checkpoints/step-00010000.safetensors --count 3
+
+Standard output gets the characters the model wrote and nothing else; the prime is not repeated.")]
+pub struct SampleArgs {
+    /// A run directory, whose newest checkpoint is taken, or a checkpoint
+    #[arg(value_name = "RUN_OR_CHECKPOINT")]
+    pub model: PathBuf,
+    /// Text that the model reads first; without it, a line end
+    #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub prime: String,
+    /// Characters to write
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub length: u64,
+    /// Below 1 more cautious, above 1 bolder; 0 takes the likeliest character each time
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = temperature, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// Draw from the K likeliest characters only
+    #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
+    pub top_k: Option<usize>,
+    /// Draw from the fewest characters that together are this likely
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = top_p, allow_negative_numbers = true)]
+    pub top_p: f64,
+    /// Same seed, same text
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub seed: u64,
+    /// Texts to write, each from the prime on and ended by a line end
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub count: u64,
+    /// End a text when it ends with this
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Option<String>,
+}
+
+/// Check a config, or a checkpoint, without training
+#[derive(Debug, Arguments)]
+#[command(after_help = "\
+Examples:
+  cli check configs/karpathy.toml
+  cli check configs/karpathy.toml --set model.hidden_size=512
+  cli check runs/karpathy/checkpoints/step-00030000.safetensors")]
+pub struct CheckArgs {
+    /// A TOML config, a run directory or a .safetensors checkpoint
+    #[arg(value_name = "CONFIG_OR_CHECKPOINT")]
+    pub path: PathBuf,
+    /// Override a key of a config
+    #[arg(long = "set", value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub overrides: Vec<String>,
+}
+
+/// List the parts a config can name, with their keys and defaults
+#[derive(Debug, Arguments)]
+#[command(after_help = "\
+Examples:
+  cli list
+  cli list optimizers")]
+pub struct ListArgs {
+    /// One family, such as cells, optimizers or schedules
+    pub family: Option<String>,
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    number(text, "at least 0", |value| 0.0 <= value)
+}
+
+fn top_p(text: &str) -> Result<f64, String> {
+    number(text, "above 0 and at most 1", |value| 0.0 < value && value <= 1.0)
+}
+
+fn top_k(text: &str) -> Result<usize, String> {
+    let value = text.parse().map_err(|_| "must be a whole number of at least 1".to_owned())?;
+    if value == 0 { Err("must be at least 1".into()) } else { Ok(value) }
+}
+
+fn number(text: &str, range: &str, is_valid: impl Fn(f64) -> bool) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && is_valid(value) => Ok(value),
+        _ => Err(format!("must be a number {range}")),
+    }
+}

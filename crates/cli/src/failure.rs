@@ -1,0 +1,122 @@
+//! How a command fails: what a person reads, and the exit code.
+
+use std::fmt::{self, Display, Formatter};
+use std::io;
+
+use clap::error::{ContextKind, ContextValue};
+use experiment::Error;
+use registry::Place;
+
+/// Why a command ended early.
+pub enum Failure {
+    /// The command line makes no sense.
+    Usage(clap::Error),
+    /// The command failed.
+    Run(Error),
+    /// Standard output takes no more.
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl Failure {
+    /// The exit code of the process.
+    ///
+    /// A reader that has seen enough, as in `cli sample … | head -1`, is no failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Run(error) => error.exit_code(),
+            Self::Output(error) if is_closed(error) => 0,
+            Self::Output(_) => 4,
+        }
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// `error: WHERE: WHAT`, the line of the config it is about, and `help: HOW TO MEND IT`.
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => {
+                writeln!(f, "error: command line: {}", first_paragraph(error))?;
+                writeln!(f, "help: {}", advice(error))
+            }
+            Self::Run(error) => {
+                writeln!(
+                    f,
+                    "error: {}: {}",
+                    printable(&error.place()),
+                    printable(&error.to_string())
+                )?;
+                if let Error::Config { place: Some(place), .. } = error {
+                    show_line(f, place)?;
+                }
+                match error.help() {
+                    Some(help) => writeln!(f, "help: {}", printable(&help)),
+                    None => Ok(()),
+                }
+            }
+            Self::Output(error) if is_closed(error) => Ok(()),
+            Self::Output(error) => {
+                writeln!(f, "error: standard output: cannot write: {error}")?;
+                writeln!(f, "help: free some space, or send the output elsewhere")
+            }
+        }
+    }
+}
+
+/// The line of the config with a caret below what is wrong.
+fn show_line(f: &mut Formatter<'_>, place: &Place) -> fmt::Result {
+    // A long line is cut to what stands around the fault.
+    let before: Vec<char> = place.text[..place.marked.start].chars().collect();
+    let start = before.len().saturating_sub(60);
+    let before: String = before[start..].iter().collect();
+    let marked: String = place.text[place.marked.clone()].chars().take(60).collect();
+    let after: String = place.text[place.marked.end..].chars().take(20).collect();
+
+    let number = place.line.map(|line| line.to_string()).unwrap_or_default();
+    let line = [&before, &marked, &after].map(|text| printable(text)).concat();
+    writeln!(f, "{number} | {line}")?;
+    let indent = number.len() + printable(&before).chars().count();
+    writeln!(f, "{:indent$}   {}", "", "^".repeat(printable(&marked).chars().count().max(1)))
+}
+
+/// The text on one line, with nothing in it that a terminal would obey.
+fn printable(text: &str) -> String {
+    let escape = |c: char| match c {
+        '\n' | '\t' => " ".to_owned(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// What clap says before its usage and hints, on one line.
+fn first_paragraph(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = paragraph.trim_start_matches("error: ").split_whitespace().collect();
+    printable(&words.join(" "))
+}
+
+fn advice(error: &clap::Error) -> String {
+    let suggestion =
+        [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
+            .into_iter()
+            .find_map(|kind| error.get(kind));
+    match suggestion {
+        Some(ContextValue::String(word)) => format!("did you mean `{word}`?"),
+        Some(ContextValue::Strings(words)) if !words.is_empty() => {
+            format!("did you mean `{}`?", words[0])
+        }
+        _ => "`cli --help` lists the commands, `cli COMMAND --help` shows one with examples".into(),
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line: arguments in, text and an exit code out.
+//!
+//! Everything it does is in the crate `experiment`, for other programs to call; here it is shown to
+//! a person. Results go to standard output, everything else to standard error.
+//!
+//! A program with parts of its own is this in its `main`:
+//!
+//! ```no_run
+//! # use registry::Part;
+//! fn main() -> std::process::ExitCode {
+//!     cli::main_with(|parts| {
+//!         // parts.optimizers.register(optim::optimizer::entry::<MyOptimizer>());
+//! #       let _ = parts;
+//!     })
+//! }
+//! ```
+
+mod args;
+mod commands;
+mod failure;
+mod progress;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use experiment::Parts;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+/// Where a command writes.
+pub struct Console<'a> {
+    /// Results.
+    pub out: &'a mut dyn Write,
+    /// Everything else. What cannot be written here is lost without a word.
+    pub err: &'a mut dyn Write,
+    /// Whether a progress bar may be drawn on standard error.
+    pub draws_bar: bool,
+}
+
+/// Runs the command line of this process with the builtin parts and those that `register` adds.
+pub fn main_with(register: impl FnOnce(&mut Parts)) -> ExitCode {
+    let mut parts = Parts::builtin();
+    register(&mut parts);
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let draws_bar = err.is_terminal();
+    let mut console = Console { out: &mut out, err: &mut err, draws_bar };
+    ExitCode::from(run(std::env::args_os(), &parts, &mut console))
+}
+
+/// Runs a command line, the program's name first, and returns the exit code.
+pub fn run(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    parts: &Parts,
+    console: &mut Console<'_>,
+) -> u8 {
+    let result = match Args::try_parse_from(args) {
+        Ok(args) => run_command(args.command, parts, console),
+        Err(error) if !error.use_stderr() => {
+            write!(console.out, "{error}").map_err(Failure::Output)
+        }
+        Err(error) => Err(Failure::Usage(error)),
+    };
+    let result = result.and_then(|()| console.out.flush().map_err(Failure::Output));
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            let text = failure.to_string();
+            let _ = console.err.write_all(text.as_bytes());
+            failure.exit_code()
+        }
+    }
+}
+
+fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => commands::run::run(&args, parts, console),
+        Command::Sample(args) => commands::sample::run(&args, parts, console),
+        Command::Check(args) => commands::check::run(&args, parts, console),
+        Command::List(args) => commands::list::run(&args, parts, console),
+    }
+}

@@ -1,0 +1,261 @@
+//! Everything that can end a command, with its place, its advice and its exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use data_io::{FileError, TextError, UnknownSymbol};
+use registry::{ConfigError, Document, Place};
+use rnn_model::InitError;
+
+/// Why a run, or a command about one, ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A mistake in a config.
+    #[error("{message}")]
+    Config {
+        /// The config file.
+        file: String,
+        /// The key or value to change, unless something is missing.
+        place: Option<Place>,
+        /// What is wrong.
+        message: String,
+        /// How to mend it.
+        help: Option<String>,
+    },
+    /// The config file cannot be read.
+    #[error("cannot read the config: {source}")]
+    ReadConfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A text that cannot be trained on.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A text with fewer characters than a window needs.
+    #[error("the {part} text has {chars} characters, {needed} are needed")]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// Training or validation.
+        part: &'static str,
+        /// Characters there are.
+        chars: usize,
+        /// Characters there must be.
+        needed: usize,
+    },
+    /// A text in which there is nothing to predict.
+    #[error("every character of the text is {symbol:?}: there is nothing to predict")]
+    OneSymbol {
+        /// The file.
+        path: PathBuf,
+        /// The only symbol.
+        symbol: String,
+    },
+    /// A run that does not fit into this machine.
+    #[error("the run needs {} of memory, the machine has {}", in_bytes(*needed), in_bytes(*available))]
+    TooLarge {
+        /// The config file.
+        file: String,
+        /// Bytes needed.
+        needed: u128,
+        /// Bytes of memory in the machine.
+        available: u128,
+    },
+    /// A run directory that may not be written to.
+    #[error("is there already")]
+    RunExists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file or directory that cannot be written or read.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What it is.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A tensor file that cannot be read or written.
+    #[error(transparent)]
+    Tensors(#[from] FileError),
+    /// Initial weights that cannot be had.
+    #[error("{}", .0.message)]
+    Init(#[from] InitError),
+    /// A directory or file without a model of ours in it.
+    #[error("{reason}")]
+    NoModel {
+        /// The run directory or checkpoint.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A prime with a character that the model's vocabulary does not have.
+    #[error("the model never saw {:?}, character {} of the prime", unknown.symbol, unknown.position)]
+    Prime {
+        /// The character.
+        unknown: UnknownSymbol,
+        /// The vocabulary.
+        known: Vec<String>,
+    },
+    /// An argument that means nothing here.
+    #[error("{message}")]
+    Argument {
+        /// The argument.
+        place: String,
+        /// What is wrong with it.
+        message: String,
+        /// How to mend it.
+        help: String,
+    },
+    /// A value that is no longer finite.
+    #[error(
+        "{what} is no longer finite (learning rate {learning_rate}, gradient norm {grad_norm})"
+    )]
+    Diverged {
+        /// The step at which it was found; that step was not taken.
+        step: u64,
+        /// The loss, the gradient or the weights.
+        what: &'static str,
+        /// The learning rate of that step.
+        learning_rate: f64,
+        /// The L2 norm of the gradient before clipping.
+        grad_norm: f64,
+    },
+}
+
+impl Error {
+    /// Turns an error's span into a place of `document`.
+    pub fn config(error: ConfigError, document: &Document) -> Self {
+        Self::Config {
+            file: document.name().to_owned(),
+            place: error.span.map(|span| document.place(&span)),
+            message: error.message,
+            help: error.help,
+        }
+    }
+
+    /// The exit code of a process that ends with this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config { .. }
+            | Self::ReadConfig { .. }
+            | Self::TooLarge { .. }
+            | Self::RunExists { .. }
+            | Self::Argument { .. }
+            | Self::Prime { .. } => 2,
+            Self::Text(TextError::Read { source, .. }) if !is_missing(source) => 4,
+            Self::Text(_) | Self::TooShort { .. } | Self::OneSymbol { .. } => 3,
+            Self::Io { .. } | Self::Tensors(FileError::Write { .. }) => 4,
+            Self::Tensors(FileError::Read { source, .. }) if !is_missing(source) => 4,
+            Self::Tensors(_) | Self::Init(_) | Self::NoModel { .. } => 5,
+            Self::Diverged { .. } => 7,
+        }
+    }
+
+    /// What the error is about: a file, with line and column where it has them, a step, an option.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Config { place: Some(place), .. } => place.name.clone(),
+            Self::Config { file, place: None, .. } | Self::TooLarge { file, .. } => file.clone(),
+            Self::ReadConfig { path, .. }
+            | Self::TooShort { path, .. }
+            | Self::OneSymbol { path, .. }
+            | Self::RunExists { path }
+            | Self::Io { path, .. }
+            | Self::NoModel { path, .. }
+            | Self::Text(TextError::Read { path, .. } | TextError::Empty { path }) => {
+                path.display().to_string()
+            }
+            Self::Text(TextError::NotUtf8 { path, line, .. }) => {
+                format!("{}:{line}", path.display())
+            }
+            Self::Tensors(error) => error.path().display().to_string(),
+            Self::Init(error) => error.place.clone(),
+            Self::Prime { .. } => "--prime".into(),
+            Self::Argument { place, .. } => place.clone(),
+            Self::Diverged { step, .. } => format!("step {step}"),
+        }
+    }
+
+    /// How to mend it.
+    pub fn help(&self) -> Option<String> {
+        let help = match self {
+            Self::Config { help, .. } => return help.clone(),
+            Self::ReadConfig { .. } => "give the path of a TOML file, as in configs/karpathy.toml".into(),
+            Self::Text(TextError::Read { .. }) => {
+                "data.path is relative to the config file; check it, or override it with --set data.path=FILE".into()
+            }
+            Self::Text(TextError::Empty { .. }) => "put some text into it".into(),
+            Self::Text(TextError::NotUtf8 { utf16: true, .. }) => {
+                "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`".into()
+            }
+            Self::Text(TextError::NotUtf8 { .. }) => {
+                "convert it, as in `iconv -f LATIN1 -t UTF-8 OLD > NEW`".into()
+            }
+            Self::TooShort { .. } => {
+                "a lane holds train.seq_len + 2 characters or more: lower train.seq_len or \
+                 train.batch_size, change data.split, or use a longer text"
+                    .into()
+            }
+            Self::OneSymbol { .. } => "use a text with at least two different characters".into(),
+            Self::TooLarge { .. } => {
+                "lower model.hidden_size, model.layers, train.batch_size or train.seq_len".into()
+            }
+            Self::RunExists { .. } => "choose another --out, or leave it out for a new name".into(),
+            Self::Io { source, .. } | Self::Tensors(FileError::Write { source, .. }) => {
+                match source.kind() {
+                    io::ErrorKind::StorageFull => "free some space and run it again".into(),
+                    io::ErrorKind::PermissionDenied => "choose a place you may write to".into(),
+                    _ => return None,
+                }
+            }
+            Self::Tensors(FileError::Read { .. }) | Self::NoModel { .. } => {
+                "give a run directory, such as runs/karpathy, or a .safetensors checkpoint in one".into()
+            }
+            Self::Tensors(FileError::Digest { .. }) => {
+                "the file was changed or damaged after it was written: take another checkpoint".into()
+            }
+            Self::Tensors(FileError::Format { .. } | FileError::NotFinite { .. }) => {
+                "take another checkpoint, or train again".into()
+            }
+            Self::Argument { help, .. } => help.clone(),
+            Self::Init(error) => error.help.clone(),
+            Self::Prime { unknown, known } => nearest_known(unknown.symbol, known),
+            Self::Diverged { .. } => {
+                "lower optimizer.learning_rate, or clip harder, as in [[transform]] kind = \"clip_norm\""
+                    .into()
+            }
+        };
+        Some(help)
+    }
+}
+
+/// "use … instead": the same letter in the other case where the model knows it, else a few it knows.
+pub fn nearest_known(symbol: char, known: &[String]) -> String {
+    let other_case = |known: &&String| {
+        known.to_lowercase() == symbol.to_lowercase().to_string() && !known.is_empty()
+    };
+    if let Some(known) = known.iter().find(other_case) {
+        return format!("it does know {known:?}");
+    }
+    let some: String = known
+        .iter()
+        .filter(|known| !known.trim().is_empty())
+        .take(60)
+        .map(String::as_str)
+        .collect();
+    format!("it knows {} characters: {some}", known.len())
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | IsADirectory)
+}
+
+fn in_bytes(bytes: u128) -> String {
+    crate::memory::in_bytes(bytes)
+}

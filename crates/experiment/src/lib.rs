@@ -1,0 +1,47 @@
+//! What a config means: from one TOML file to a trained model in a run directory.
+//!
+//! [`Config`] says what is wanted, [`Parts`] who can do it. [`Experiment::prepare`] reads the text and
+//! checks everything that can be checked without training; [`Trainer`] is the loop's body, one
+//! [`step`](Trainer::step) a window; [`train`] is the loop, which tells [`Observer`]s what happens.
+//! [`RunDir`] is the observer that writes files. [`TextModel`] reads a checkpoint and writes text.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), experiment::Error> {
+//! let parts = experiment::Parts::builtin();
+//! let document = experiment::open_config("configs/karpathy.toml".as_ref(), &[])?;
+//! let experiment = experiment::Experiment::prepare(&document, &parts)?;
+//! let mut run = experiment::RunDir::create("runs/mine".as_ref(), &experiment)?;
+//! experiment::train(&experiment, &mut [&mut run])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here prints; nothing but observers reads a clock.
+
+mod checkpoint;
+mod config;
+mod dtype;
+mod error;
+mod file_init;
+mod memory;
+mod observer;
+mod parts;
+mod prepare;
+mod run_dir;
+mod text_model;
+mod trainer;
+
+pub use checkpoint::newest_checkpoint;
+pub use config::{
+    CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, ModelKeys, SampleKeys, TrainKeys, Window,
+    open_config, section_keys,
+};
+pub use dtype::{Dtype, DtypeName};
+pub use error::{Error, nearest_known};
+pub use memory::{Memory, in_bytes};
+pub use observer::{Event, Flow, Observer, Outcome, train};
+pub use parts::{Listing, Parts};
+pub use prepare::{Experiment, build_model};
+pub use run_dir::RunDir;
+pub use text_model::{Summary, TextModel};
+pub use trainer::{StepReport, Trainer};

@@ -1,0 +1,83 @@
+//! How much memory a run takes, known before any of it is taken.
+
+use rnn_model::{BuildLayer, Dims};
+
+/// Memory of a run in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Parameters and their gradients.
+    pub parameters: u128,
+    /// What the optimizer keeps.
+    pub optimizer: u128,
+    /// Activations of one window, with what the backward pass needs.
+    pub activations: u128,
+    /// The text as indices, the windows cut from it not counted.
+    pub text: u128,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u128 {
+        self.parameters + self.optimizer + self.activations + self.text
+    }
+}
+
+/// Number of parameters and of values on the tape of one layer of size `dims`.
+///
+/// A tape grows linearly with the lanes, and for each lane with the steps, so two tiny layers tell
+/// what a large one would hold.
+pub(crate) fn layer_len(cell: &dyn BuildLayer, dims: Dims) -> (u128, u128) {
+    let probe = |seq_len| cell.f32(Dims { batch_size: 1, seq_len, ..dims });
+    let (one, two) = (probe(1), probe(2));
+    let params: u128 = one.tensors().iter().map(|(_, shape)| shape.len() as u128).sum();
+    let each = (two.tape_len() - one.tape_len()) as u128;
+    let once = one.tape_len() as u128 - each;
+    (params, dims.batch_size as u128 * (once + each * dims.seq_len as u128))
+}
+
+/// The memory in this machine, as far as the system tells.
+pub(crate) fn of_machine() -> u128 {
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u128>().ok()
+    });
+    total.map_or(1 << 40, |kib| kib * 1024)
+}
+
+/// `1.5 MiB`.
+pub fn in_bytes(bytes: u128) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut unit = 0;
+    let mut value = bytes as f64;
+    while 1024.0 <= value && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use rnn_model::builtin_cells;
+
+    use super::*;
+
+    #[test]
+    fn two_tiny_layers_tell_what_a_large_one_holds() {
+        for entry in builtin_cells().entries() {
+            let document = registry::Document::new("x", format!("c = \"{}\"", entry.name), [""; 0]);
+            let part = document.parse().expect("TOML").part("c", "").expect("a name");
+            let cell = builtin_cells().choose(part).expect("registered");
+            let dims = Dims { input_size: 7, hidden_size: 5, batch_size: 3, seq_len: 11 };
+            let layer = cell.f32(dims);
+            assert_eq!(layer_len(&*cell, dims).1, layer.tape_len() as u128, "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn bytes_are_written_in_their_unit() {
+        assert_eq!(in_bytes(1023), "1023 bytes");
+        assert_eq!(in_bytes(1536), "1.5 KiB");
+        assert_eq!(in_bytes(3 << 30), "3.0 GiB");
+    }
+}
