@@ -9,11 +9,14 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::{ConfigError, Section};
 
 const OVERRIDE_HELP: &str = "an override is KEY=VALUE, as in `--set optimizer.learning_rate=0.01`";
+/// Segments of an override's key; the parser has the same limit, and for the same reason: tables in
+/// tables are walked and dropped by recursion.
+const MAX_SEGMENTS: usize = 80;
 
 /// A config file and the `KEY=VALUE` overrides laid over it.
 ///
-/// Spans count bytes as if file and overrides were written one after the other, so one number
-/// points into any of them.
+/// Spans count bytes as if file and overrides were written one after the other with a byte between
+/// them, so one number points into any of them, and behind the last byte of each.
 #[derive(Clone, Debug)]
 pub struct Document {
     file: Piece,
@@ -33,7 +36,7 @@ struct Piece {
 /// A place in a document, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `FILE:LINE:COLUMN`, or the override.
+    /// `FILE:LINE:COLUMN`, or the override's first line.
     pub name: String,
     /// Number of the line from 1; `None` for an override.
     pub line: Option<usize>,
@@ -51,22 +54,24 @@ impl Document {
         text: impl Into<String>,
         overrides: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
-        let text = text.into();
+        let text: String = text.into();
+        // A byte order mark is no part of the first line, neither for the parser nor for a reader.
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let file = Piece { name: name.into(), start: 0, toml: text.clone(), text };
-        let mut start = file.text.len();
+        let mut start = file.text.len() + 1;
         let overrides = overrides
             .into_iter()
             .map(|text| {
                 let text = text.into();
                 let value_at = text.find('=').unwrap_or(text.len());
-                let blanks = (start + value_at).saturating_sub(1);
+                let blanks = " ".repeat(start + value_at - 1);
                 let piece = Piece {
-                    name: format!("--set {text}"),
+                    name: format!("--set {}", text.lines().next().unwrap_or_default()),
                     start,
-                    toml: format!("{:blanks$}v{}", "", &text[value_at..]),
+                    toml: format!("{blanks}v{}", &text[value_at..]),
                     text,
                 };
-                start += piece.text.len();
+                start += piece.text.len() + 1;
                 piece
             })
             .collect();
@@ -106,6 +111,8 @@ impl Document {
         let start = text.floor_char_boundary(span.start - piece.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let line_end = line_start + text[line_start..line_end].trim_end_matches('\r').len();
+        let start = start.min(line_end);
         let end = text.ceil_char_boundary(span.end.saturating_sub(piece.start)).min(line_end);
         let line = text[..start].matches('\n').count() + 1;
         let column = text[line_start..start].chars().count() + 1;
@@ -128,6 +135,10 @@ impl Piece {
         let Some((key, _)) = self.text.split_once('=') else {
             return Err(ConfigError::new("an override without `=`", whole).with_help(OVERRIDE_HELP));
         };
+        if MAX_SEGMENTS < key.split('.').count() {
+            return Err(ConfigError::new("a key with too many segments", whole)
+                .with_help(format!("{MAX_SEGMENTS} are the most")));
+        }
         let mut start = self.start;
         key.split('.')
             .map(|segment| {
@@ -212,7 +223,7 @@ fn set<'d>(
             set(node, path, value)
         }
         other => {
-            let message = format!("`{}` leads into a {}", key.get_ref(), other.type_str());
+            let message = format!("`{}` leads into a value: {}", key.get_ref(), other.type_str());
             Err(ConfigError::new(message, key.span()).with_help("only tables have keys"))
         }
     }
@@ -220,6 +231,8 @@ fn set<'d>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const FILE: &str = "[a]\nb = 1\nc = \"x\"\n[[t]]\nk = 1\n[[t]]\nk = 2\n";
@@ -255,7 +268,8 @@ mod tests {
         check("a..b=1", "\"a..b\" is no key");
         check("a.b=1\nc=2", "an override sets one value");
         check("t.2.k=1", "`2` is no index into 2 entries");
-        check("a.b.c=1", "`c` leads into a integer");
+        check("a.b.c=1", "`c` leads into a value: integer");
+        check(&format!("{}a=1", "a.".repeat(1_000_000)), "a key with too many segments");
         assert!(root(&["a.b=[1,"]).is_err());
         assert!(root(&["a.b="]).is_err());
     }
@@ -272,5 +286,136 @@ mod tests {
         let place = document.place(&value);
         assert_eq!((place.name.as_str(), place.line), ("--set k.l=word", None));
         assert_eq!(&place.text[place.marked], "word");
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, overrides: &[&str], expected: &str) {
+        let document = Document::new("f", text, overrides.iter().copied());
+        let error = document.parse().expect_err("malformed");
+        let found = ConfigError { help: None, ..error }.describe(&document);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_fault_at_the_end_of_a_piece_is_that_pieces() {
+        check_error("[a", &["b=1"], "f:1:3 unclosed table, expected `]`");
+        check_error("", &["", "b=1"], "--set  an override without `=`");
+        check_error("", &["b=1", "c"], "--set c an override without `=`");
+        check_error("a = 1\n[b", &[], "f:2:3 unclosed table, expected `]`");
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_line_ends_are_not_shown() {
+        check_error("\u{feff}[a", &["b=1"], "f:1:3 unclosed table, expected `]`");
+        let document = Document::new("f", "é = 1\r\nb = 2\r\n", ["a=1\nb"]);
+        let place = document.place(&(6..8));
+        assert_eq!((place.text.as_str(), place.marked), ("é = 1", 6..6));
+        let place = document.place(&(8..99));
+        assert_eq!((place.text.as_str(), place.marked), ("b = 2", 0..5));
+        assert_eq!(document.place(&(16..17)).name, "--set a=1");
+    }
+
+    #[test]
+    fn an_override_of_a_long_file_has_the_right_span() {
+        let text = "# a comment\n".repeat(20_000);
+        let document = Document::new("f", text.clone(), ["a=[1, 2"]);
+        let error = document.parse().expect_err("malformed");
+        assert_eq!(document.place(&error.span.expect("there")).text, "a=[1, 2");
+        let document = Document::new("f", text, ["k=[1, 2]", "k='é'"]);
+        let mut root = document.parse().expect("valid");
+        let place = document.place(&root.span_of(&["k"]).expect("set"));
+        assert_eq!(&place.text[place.marked], "'é'");
+        assert_eq!(root.value::<String>("k"), Ok(Some("é".into())));
+    }
+
+    /// Text that comes close to TOML more often than arbitrary text does.
+    fn nearly_toml() -> impl Strategy<Value = String> {
+        let words = [
+            "[",
+            "]",
+            "[[",
+            "]]",
+            "=",
+            "=",
+            ".",
+            ".",
+            "a",
+            "b",
+            "kind",
+            "0",
+            "1",
+            "\"",
+            "'",
+            "\"\"\"",
+            "'''",
+            "\n",
+            "\n",
+            "\r\n",
+            "\r",
+            " ",
+            "\t",
+            "#",
+            "{",
+            "}",
+            ",",
+            "-",
+            "+",
+            "nan",
+            "inf",
+            "1e400",
+            "0x",
+            "_",
+            "true",
+            "1979-05-27",
+            "T00:00",
+            "\\u00e",
+            "\\",
+            "\0",
+            "é",
+            "𝕏",
+            "\u{feff}",
+            "e\u{301}",
+            "99999999999999999999",
+            "a.b = 1\n",
+            "[a]\n",
+            "[[t]]\n",
+            "kind = \"x\"\n",
+        ];
+        let words = prop::sample::select(words.to_vec());
+        prop_oneof![
+            prop::collection::vec(words, 0..30).prop_map(|words| words.concat()),
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn no_text_and_no_override_panics(
+            text in nearly_toml(),
+            overrides in prop::collection::vec(nearly_toml(), 0..4),
+            (start, len) in (0_usize..200, 0_usize..50),
+        ) {
+            let document = Document::new("f", text, overrides);
+            let show = |span: &Range<usize>| {
+                let place = document.place(span);
+                let _marked = &place.text[place.marked];
+            };
+            show(&(start..start + len));
+            let read = || {
+                let mut root = document.parse()?;
+                root.map_string(&["a", "b"], |text| text.to_owned());
+                root.part("b", "x")?.section.parse_any::<toml::Table>()?;
+                root.parts("t")?;
+                root.value::<String>("kind")?;
+                root.section("a")?.parse_any::<toml::Table>()?;
+                root.clone().parse_any::<toml::Table>()?;
+                root.finish("sections")
+            };
+            if let Err(ConfigError { span: Some(span), .. }) = read() {
+                show(&span);
+            }
+        }
     }
 }

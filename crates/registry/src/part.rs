@@ -97,6 +97,16 @@ pub fn keys_of<C: JsonSchema>() -> Vec<Key> {
         .collect()
 }
 
+/// The keys of a struct that are arrays of a fixed length, with that length.
+pub(crate) fn array_lengths_of<C: JsonSchema>() -> Vec<(String, usize)> {
+    let schema = schema_for!(C);
+    let Some(fields) = schema.get("properties").and_then(|fields| fields.as_object()) else {
+        return Vec::new();
+    };
+    let len = |field: &serde_json::Value| field.get("maxItems")?.as_u64();
+    fields.iter().filter_map(|(name, field)| Some((name.clone(), len(field)? as usize))).collect()
+}
+
 /// `> 0`, `≥ 0`, `0 ≤ … < 1`, or the words to choose from.
 fn describe_range(field: &serde_json::Value) -> String {
     if let Some(words) = field.get("enum").and_then(|words| words.as_array()) {
@@ -148,7 +158,7 @@ impl<D: ?Sized + 'static> Entry<D> {
             source: P::SOURCE,
             keys: keys_with_defaults::<P>,
             parse: Box::new(move |section| {
-                let path = section.path_of("");
+                let (path, whole) = (section.path_of(""), section.span());
                 let spans: Vec<_> = keys_of::<P>()
                     .into_iter()
                     .filter_map(|key| Some((section.span_of(&[&key.name])?, key.name)))
@@ -156,13 +166,20 @@ impl<D: ?Sized + 'static> Entry<D> {
                 let part: P = section.parse()?;
                 part.check().map_err(|conflict| ConfigError {
                     message: format!("`{path}{}` {}", conflict.key, conflict.message),
+                    // A key that was left out is a default that goes with nothing else there.
                     span: spans
                         .into_iter()
                         .find(|(_, key)| key == conflict.key)
-                        .map(|(span, _)| span),
+                        .map(|(span, _)| span)
+                        .or(whole.clone()),
                     help: Some(conflict.help),
                 })?;
-                let keys = table_of(&part);
+                // TOML writes fewer values than it reads: integers end at 2^63.
+                let keys = toml::Table::try_from(&part).map_err(|error| ConfigError {
+                    message: format!("`{}` {error}", path.trim_end_matches('.')),
+                    span: whole,
+                    help: None,
+                })?;
                 Ok((erase(part), keys))
             }),
         }
@@ -175,13 +192,9 @@ impl<D: ?Sized + 'static> Entry<D> {
 }
 
 fn keys_with_defaults<P: Part>() -> Vec<Key> {
-    let defaults = table_of(&P::default());
+    let defaults = toml::Table::try_from(P::default()).expect("defaults are TOML values");
     let default = |key: &Key| defaults.get(&key.name).map(ToString::to_string);
     keys_of::<P>().into_iter().map(|key| Key { default: default(&key), ..key }).collect()
-}
-
-fn table_of(part: &impl Serialize) -> toml::Table {
-    toml::Table::try_from(part).expect("a part is a struct of TOML values")
 }
 
 /// The parts of one family by name.
@@ -276,5 +289,204 @@ impl<D: ?Sized> Chosen<D> {
         table.insert("kind".into(), self.name.into());
         table.extend(self.keys.clone());
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::Document;
+    use crate::range::{Positive, Share};
+
+    /// A family of another crate.
+    trait Shape {
+        fn area(&self) -> f64;
+    }
+
+    fn entry<P: Part + Shape>() -> Entry<dyn Shape> {
+        Entry::new::<P>(|part| Box::new(part))
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    struct Dot {}
+
+    impl Part for Dot {
+        const NAME: &'static str = "dot";
+        const SUMMARY: &'static str = "no extent";
+        const SOURCE: &'static str = "Euclid";
+    }
+
+    impl Shape for Dot {
+        fn area(&self) -> f64 {
+            0.0
+        }
+    }
+
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Ring {
+        /// radius of the hole,
+        /// in metres
+        inner: Share,
+        /// radius of the whole
+        outer: Positive,
+        color: Option<String>,
+    }
+
+    impl Default for Ring {
+        fn default() -> Self {
+            Self { inner: Share::new(0.5), outer: Positive::new(1.0), color: None }
+        }
+    }
+
+    impl Part for Ring {
+        const NAME: &'static str = "ring";
+        const SUMMARY: &'static str = "a disc with a hole";
+        const SOURCE: &'static str = "Archimedes";
+
+        fn check(&self) -> Result<(), Conflict> {
+            if self.inner.get() < self.outer.get() {
+                return Ok(());
+            }
+            let message = format!("must be below `outer`, {}", self.outer.get());
+            Err(Conflict { key: "inner", message, help: "make it smaller".into() })
+        }
+    }
+
+    impl Shape for Ring {
+        fn area(&self) -> f64 {
+            self.outer.get().powi(2) - self.inner.get().powi(2)
+        }
+    }
+
+    /// A part with a key that has no default, and one wider than TOML can write.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    struct Grid {
+        cells: u64,
+    }
+
+    impl Part for Grid {
+        const NAME: &'static str = "grid";
+        const SUMMARY: &'static str = "squares";
+        const SOURCE: &'static str = "Descartes";
+    }
+
+    impl Shape for Grid {
+        fn area(&self) -> f64 {
+            self.cells.count_ones().into()
+        }
+    }
+
+    fn shapes() -> Registry<dyn Shape> {
+        Registry::new("shape", [entry::<Dot>(), entry::<Ring>(), entry::<Grid>()])
+    }
+
+    /// Chooses `[shape]` and compares it as TOML, behind its area, or the error.
+    #[track_caller]
+    fn check(toml: &str, overrides: &[&str], expected: &str) {
+        let document = Document::new("f", toml, overrides.iter().copied());
+        let choose = || {
+            let mut root = document.parse()?;
+            let chosen = shapes().choose(root.part("shape", "dot")?)?;
+            root.finish("sections")?;
+            Ok(format!("{} {}", chosen.area(), chosen.to_toml()))
+        };
+        let found = choose().map_err(|error: ConfigError| error.describe(&document));
+        assert_eq!(found.unwrap_or_else(|error| error), expected);
+    }
+
+    #[test]
+    fn a_chosen_part_has_every_key_and_reads_back_as_itself() {
+        check("", &[], "0 \"dot\"");
+        check("shape = \"ring\"", &[], "0.75 { kind = \"ring\", inner = 0.5, outer = 1.0 }");
+        check(
+            "[shape]\nkind = \"ring\"\nouter = 2",
+            &["shape.color=red", "shape.inner=0"],
+            "4 { kind = \"ring\", inner = 0.0, outer = 2.0, color = \"red\" }",
+        );
+        let text = "shape = { kind = \"ring\", inner = 0.25, outer = 0.5, color = \"é\" }";
+        check(text, &[], &text.replacen("shape =", "0.1875", 1));
+    }
+
+    #[test]
+    fn a_mistake_in_a_part_is_marked() {
+        let known = "known shapes: dot, ring, grid";
+        check(
+            "shape = \"rong\"",
+            &[],
+            &format!("f:1:9 unknown shape `rong`; did you mean `ring`? {known}"),
+        );
+        check("[shape]\nkind = \"\"", &[], &format!("f:2:8 unknown shape ``; {known}"));
+        check("", &["shape=é y"], &format!("--set shape=é y unknown shape `é y`; {known}"));
+        let keys = "known keys: kind, inner, outer, color";
+        check(
+            "[shape]\nkind = \"ring\"\nouted = 1",
+            &[],
+            &format!("f:3:1 unknown key `shape.outed`; did you mean `outer`? {keys}"),
+        );
+        check("[shape]\nx = 1", &[], "f:2:1 unknown key `shape.x`; known keys: kind");
+        check(
+            "[shape]\nkind = \"ring\"\nouter = 0",
+            &[],
+            "f:3:9 `shape.outer` must be finite and greater than 0, found 0",
+        );
+        check("shape = \"grid\"", &[], "f:1:9 `shape.cells` is missing");
+        check(
+            "shape.kind = \"grid\"",
+            &["shape.cells=x"],
+            "--set shape.cells=x `shape.cells` \
+            invalid type: string \"x\", expected u64",
+        );
+    }
+
+    #[test]
+    fn keys_that_do_not_go_together_are_marked_where_they_stand() {
+        let conflict =
+            |outer| format!("`shape.inner` must be below `outer`, {outer}; make it smaller");
+        check("[shape]\ninner = 1\nkind = \"ring\"", &[], &format!("f:2:9 {}", conflict("1")));
+        check(
+            "shape = \"ring\"",
+            &["shape.outer=0.25"],
+            &format!("--set shape.outer=0.25 {}", conflict("0.25")),
+        );
+        let text = "[shape]\nkind = \"ring\"\nouter = 0.5";
+        check(text, &[], &format!("f:1:1 {}", conflict("0.5")));
+        check(text, &["shape.inner=0.75"], &format!("--set shape.inner=0.75 {}", conflict("0.5")));
+    }
+
+    #[test]
+    fn a_value_that_toml_cannot_write_is_refused() {
+        let text = |cells| format!("shape = {{ kind = \"grid\", cells = {cells} }}");
+        check(
+            &text("9223372036854775807"),
+            &[],
+            &text("9223372036854775807").replacen("shape =", "63", 1),
+        );
+        check(&text("9223372036854775808"), &[], "f:1:9 `shape` u64 value was too large");
+    }
+
+    #[test]
+    fn keys_are_listed_with_default_range_and_meaning() {
+        let key = |name: &str, default: Option<&str>, range: &str, meaning: &str| Key {
+            name: name.into(),
+            default: default.map(Into::into),
+            range: range.into(),
+            meaning: meaning.into(),
+        };
+        let expected = [
+            key("inner", Some("0.5"), "0 ≤ … ≤ 1", "radius of the hole, in metres"),
+            key("outer", Some("1.0"), "> 0", "radius of the whole"),
+            key("color", None, "", ""),
+        ];
+        assert_eq!(shapes().entries()[1].keys(), expected);
+        assert_eq!(shapes().entries()[0].keys(), []);
+    }
+
+    #[test]
+    #[should_panic(expected = "two parts of family shape are called `dot`")]
+    fn two_parts_of_one_name_are_refused() {
+        shapes().register(entry::<Dot>());
     }
 }

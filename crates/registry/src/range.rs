@@ -124,3 +124,71 @@ impl Every {
         self.0 != 0 && step.is_multiple_of(self.0 as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::Document;
+
+    /// Reads `value` as `R`; "ok", or what is wrong with it.
+    #[track_caller]
+    fn check<R: DeserializeOwned>(value: &str, expected: &str) {
+        let document = Document::new("f", format!("v = {value}"), [""; 0]);
+        let found = document.parse().and_then(|mut root| root.value::<R>("v"));
+        let found = found.map_or_else(|error| error.message, |_| "`v` ok".into());
+        assert_eq!(found, format!("`v` {expected}"));
+    }
+
+    #[test]
+    fn borders_belong_to_the_range_that_says_so() {
+        check::<Positive>("5e-324", "ok");
+        check::<Positive>("1.7976931348623157e308", "ok");
+        check::<Positive>("9223372036854775807", "ok");
+        for (value, found) in [("0", "0"), ("-0.0", "-0"), ("-1", "-1"), ("1e-400", "0")] {
+            check::<Positive>(value, &format!("must be finite and greater than 0, found {found}"));
+        }
+        check::<NonNegative>("0", "ok");
+        check::<NonNegative>("-0.0", "ok");
+        check::<NonNegative>("-1", "must be finite and at least 0, found -1");
+        check::<Fraction>("0.9999999999999999", "ok");
+        check::<Fraction>("1", "must be at least 0 and less than 1, found 1");
+        check::<Fraction>("-0.1", "must be at least 0 and less than 1, found -0.1");
+        check::<Share>("1", "ok");
+        check::<Share>("1.0000000000000002", "must be from 0 to 1, found 1.0000000000000002");
+        check::<Size>("1", "ok");
+        check::<Size>("1_048_576", "ok");
+        check::<Size>("1_048_577", "must be from 1 to 1048576, found 1048577");
+        check::<Size>("0", "must be from 1 to 1048576, found 0");
+        check::<Steps>("1_000_000_000_000", "ok");
+        check::<Steps>("1_000_000_000_001", "must be from 1 to 10^12, found 1000000000001");
+        check::<Every>("0", "ok");
+        check::<Every>("-1", "must be from 0 (off) to 10^12, found -1");
+        check::<Every>("1_000_000_000_001", "must be from 0 (off) to 10^12, found 1000000000001");
+        check::<Seed>("0", "ok");
+        check::<Seed>("9223372036854775807", "ok");
+        check::<Seed>("-9223372036854775808", "must be at least 0, found -9223372036854775808");
+        let too_large = "invalid value: integer `9223372036854775808`, expected a 64-bit integer";
+        check::<Seed>("9223372036854775808", too_large);
+    }
+
+    #[test]
+    fn what_is_no_finite_number_is_in_no_range() {
+        for (value, found) in [("nan", "NaN"), ("-nan", "NaN"), ("inf", "inf"), ("-inf", "-inf")] {
+            check::<Positive>(value, &format!("must be finite and greater than 0, found {found}"));
+            check::<NonNegative>(value, &format!("must be finite and at least 0, found {found}"));
+            check::<Fraction>(value, &format!("must be at least 0 and less than 1, found {found}"));
+            check::<Share>(value, &format!("must be from 0 to 1, found {found}"));
+        }
+        check::<Positive>("1e400", "floating-point number overflowed");
+        check::<Size>("inf", "invalid type: floating point `inf`, expected a 64-bit integer");
+        check::<Seed>("1e3", "invalid type: floating point `1000.0`, expected a 64-bit integer");
+    }
+
+    #[test]
+    fn a_period_of_zero_is_never_due() {
+        assert!(!Every::new(0).is_due(0) && !Every::new(0).is_due(5));
+        assert!(Every::new(5).is_due(10) && !Every::new(5).is_due(11));
+    }
+}

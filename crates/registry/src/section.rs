@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
 
 use crate::ConfigError;
 use crate::error::suggest;
-use crate::part::keys_of;
+use crate::part::{array_lengths_of, keys_of};
 
 /// A table of a config, from which keys are taken one by one.
 #[derive(Clone, Debug)]
@@ -29,6 +29,9 @@ pub struct PartSection<'d> {
     pub(crate) name_span: Option<Range<usize>>,
     pub(crate) section: Section<'d>,
 }
+
+/// The name of a part, and where it stands.
+type Name = (String, Range<usize>);
 
 impl<'d> Section<'d> {
     pub(crate) fn root(table: DeTable<'d>) -> Self {
@@ -57,19 +60,17 @@ impl<'d> Section<'d> {
             let message = format!("`{}` must be an array of tables", self.path_of(key));
             return Err(ConfigError::new(message, span).with_help(format!("write it as [[{key}]]")));
         };
-        items
-            .into_iter()
-            .map(|item| {
-                let span = item.span();
-                self.part_from(key, item)?.ok_or_else(|| {
-                    ConfigError::new(
-                        format!("an entry of `{}` without `kind`", self.path_of(key)),
-                        span,
-                    )
-                    .with_help("add the name of the part, as in kind = \"clip_norm\"")
-                })
-            })
-            .collect()
+        let part = |item: Spanned<DeValue<'d>>| {
+            let span = item.span();
+            let (named, section) = self.named_table(key, item)?;
+            let Some((name, name_span)) = named else {
+                let message = format!("an entry of `{}` without `kind`", self.path_of(key));
+                return Err(ConfigError::new(message, span)
+                    .with_help("add the name of the part, as in kind = \"clip_norm\""));
+            };
+            Ok(PartSection { name, name_span: Some(name_span), section })
+        };
+        items.into_iter().map(part).collect()
     }
 
     /// Takes the part that `key` names: either a bare name or a table with `kind` and the part's
@@ -78,13 +79,15 @@ impl<'d> Section<'d> {
     /// # Errors
     /// If `key` is neither, or `kind` is not a string.
     pub fn part(&mut self, key: &str, default: &str) -> Result<PartSection<'d>, ConfigError> {
-        let nothing = self.child(key, None, DeTable::new());
-        let Some(value) = self.take(key) else { return Ok(nothing.into_part(default)) };
-        let span = value.span();
-        match self.part_from(key, value.clone())? {
-            Some(part) => Ok(part),
-            None => Ok(Self { span: Some(span), ..self.table_at(key, value)? }.into_part(default)),
-        }
+        let (named, section) = match self.take(key) {
+            Some(value) => self.named_table(key, value)?,
+            None => (None, self.child(key, None, DeTable::new())),
+        };
+        let (name, name_span) = match named {
+            Some((name, span)) => (name, Some(span)),
+            None => (default.to_owned(), None),
+        };
+        Ok(PartSection { name, name_span, section })
     }
 
     /// Takes the value `key`; `None` if it is not there.
@@ -95,7 +98,7 @@ impl<'d> Section<'d> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let span = value.span();
         V::deserialize(ValueDeserializer::from(value)).map(Some).map_err(|error| {
-            let message = format!("`{}` {}", self.path_of(key), error.message().trim_end());
+            let message = format!("`{}` {}", self.path_of(key), in_plain_words(error.message()));
             ConfigError::new(message, error.span().unwrap_or(span))
         })
     }
@@ -108,6 +111,17 @@ impl<'d> Section<'d> {
         let fields = keys_of::<C>();
         self.asked.extend(fields.iter().map(|key| key.name.clone()));
         self.refuse_unknown("keys")?;
+        // Serde takes as many entries as it needs and leaves the rest unread.
+        for (key, len) in array_lengths_of::<C>() {
+            let Some(value) = self.table.get(key.as_str()) else { continue };
+            if let DeValue::Array(items) = value.get_ref()
+                && len < items.len()
+            {
+                let (path, found) = (self.path_of(&key), items.len());
+                let message = format!("`{path}` has room for {len} entries, found {found}");
+                return Err(ConfigError::new(message, value.span()));
+            }
+        }
         self.parse_any()
     }
 
@@ -158,21 +172,21 @@ impl<'d> Section<'d> {
             let key = span.as_ref().and_then(|span| {
                 spans.iter().find(|(_, value)| value.start <= span.start && span.end <= value.end)
             });
-            let path = match key {
-                Some((key, _)) => join(&self.path, key),
-                None => self.path,
+            let message = in_plain_words(error.message());
+            let message = match (key, missing_field(&message)) {
+                (Some((key, _)), _) => format!("`{}` {message}", join(&self.path, key)),
+                (None, Some(key)) => format!("`{}` is missing", join(&self.path, key)),
+                (None, None) if self.path.is_empty() => message,
+                (None, None) => format!("`{}` {message}", self.path),
             };
-            let message = error.message().trim_end();
-            ConfigError {
-                message: if path.is_empty() {
-                    message.into()
-                } else {
-                    format!("`{path}` {message}")
-                },
-                span: span.or(self.span),
-                help: None,
-            }
+            ConfigError { message, span: span.or(self.span), help: None }
         })
+    }
+
+    /// Where the section stands: its header, or the value that is the table; `None` if it does not
+    /// stand there at all.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.span.clone()
     }
 
     /// The section's dotted path with `key` at its end.
@@ -202,37 +216,26 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The part a value names, `None` if it is a table without `kind`.
-    fn part_from(
+    /// The name a value gives to a part, `None` if it is a table without `kind`, and the part's keys.
+    fn named_table(
         &self,
         key: &str,
         value: Spanned<DeValue<'d>>,
-    ) -> Result<Option<PartSection<'d>>, ConfigError> {
+    ) -> Result<(Option<Name>, Section<'d>), ConfigError> {
         if let DeValue::String(name) = value.get_ref() {
             let section = self.child(key, Some(value.span()), DeTable::new());
-            let (name, name_span) = (name.to_string(), Some(value.span()));
-            return Ok(Some(PartSection { name, name_span, section }));
+            return Ok((Some((name.to_string(), value.span())), section));
         }
         let mut section = self.table_at(key, value)?;
-        let Some(kind) = section.take("kind") else { return Ok(None) };
+        let Some(kind) = section.take("kind") else { return Ok((None, section)) };
         match kind.get_ref() {
-            DeValue::String(name) => {
-                let (name, name_span) = (name.to_string(), Some(kind.span()));
-                Ok(Some(PartSection { name, name_span, section }))
-            }
+            DeValue::String(name) => Ok((Some((name.to_string(), kind.span())), section)),
             other => {
-                let message = format!(
-                    "`{}` must be a string, found {}",
-                    section.path_of("kind"),
-                    other.type_str()
-                );
+                let path = section.path_of("kind");
+                let message = format!("`{path}` must be a string, found {}", other.type_str());
                 Err(ConfigError::new(message, kind.span()))
             }
         }
-    }
-
-    fn into_part(self, default: &str) -> PartSection<'d> {
-        PartSection { name: default.to_owned(), name_span: None, section: self }
     }
 
     fn refuse_unknown(&self, what: &str) -> Result<(), ConfigError> {
@@ -268,4 +271,256 @@ impl<'d> PartSection<'d> {
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// Serde's message in the words of a config instead of Rust's.
+fn in_plain_words(message: &str) -> String {
+    message
+        .trim_end()
+        .replace(", expected i64", ", expected a 64-bit integer")
+        .replace(", expected f64", ", expected a number")
+}
+
+/// The key that serde says is missing.
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::Document;
+    use crate::range::{Fraction, Share, Size};
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Data {
+        size: Size,
+        share: Share,
+        word: Word,
+        split: [Share; 2],
+        pair: (i64, bool),
+        names: Vec<String>,
+        limit: Option<Fraction>,
+    }
+
+    impl Default for Data {
+        fn default() -> Self {
+            Self {
+                size: Size::new(3),
+                share: Share::new(0.5),
+                word: Word::One,
+                split: [Share::new(0.0); 2],
+                pair: (0, false),
+                names: Vec::new(),
+                limit: None,
+            }
+        }
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        One,
+        Two,
+    }
+
+    /// Nothing here has a default.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    struct Text {
+        path: String,
+        len: Size,
+    }
+
+    /// Reads sections `data` and `text`, part `cell`, whose rate is everybody's, and array `step`.
+    fn read(document: &Document) -> Result<String, ConfigError> {
+        let mut root = document.parse()?;
+        let data: Data = root.section("data")?.parse()?;
+        let mut cell = root.part("cell", "plain")?;
+        let rate: Option<Fraction> = cell.section_mut().value("rate")?;
+        let mut words = vec![cell.name().to_owned()];
+        words.extend(rate.map(|rate| rate.get().to_string()));
+        cell.section.finish("keys")?;
+        for step in root.parts("step")? {
+            words.push(step.name().to_owned());
+            step.section.finish("keys")?;
+        }
+        if root.span_of(&["text"]).is_some() {
+            let Text { path, len } = root.section("text")?.parse()?;
+            words.push(format!("{path}:{}", len.get()));
+        }
+        root.finish("sections")?;
+        words.push(format!("{} {:?} {:?}", data.size.get(), data.word, data.names));
+        words.push(format!("{:?} {:?} {:?} {:?}", data.share, data.split, data.pair, data.limit));
+        Ok(words[..words.len() - 1].join(" "))
+    }
+
+    #[track_caller]
+    fn check(toml: &str, overrides: &[&str], expected: &str) {
+        let document = Document::new("f", toml, overrides.iter().copied());
+        let found = read(&document).map_err(|error| error.describe(&document));
+        assert_eq!(found.unwrap_or_else(|error| error), expected);
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default_and_overrides_win() {
+        check("", &[], "plain 3 One []");
+        check("[data]\nsize = 7\nword = \"two\"", &[], "plain 7 Two []");
+        check(
+            "data.size = 7",
+            &["data.size=0x10", "data.names=[a, 'b']"],
+            "--set data.names=[a, 'b'] \
+            string values must be quoted, expected literal string; an override is KEY=VALUE, as in \
+            `--set optimizer.learning_rate=0.01`",
+        );
+        check("data.size = 7", &["data.size=0x10", "data.names=['b']"], "plain 16 One [\"b\"]");
+        check("[text]\nlen = 1\npath = 'é\"'", &["text.len=2"], "plain é\":2 3 One []");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_name() {
+        let keys = "known keys: size, share, word, split, pair, names, limit";
+        check(
+            "[data]\nsize = 1\nsizes = 1",
+            &[],
+            &format!("f:3:1 unknown key `data.sizes`; did you mean `size`? {keys}"),
+        );
+        check("[data]\nq = 1\nr = 1", &[], &format!("f:2:1 unknown key `data.q`; {keys}"));
+        check("data = { 'é' = 1 }", &[], &format!("f:1:10 unknown key `data.é`; {keys}"));
+        let found = "--set data.sharp=1 unknown key `data.sharp`; did you mean `share`? ";
+        check("", &["data.sharp=1"], &format!("{found}{keys}"));
+        // A section that is read first is known, one that is never asked for is not.
+        check(
+            "[date]\nsize = 1",
+            &[],
+            "f:1:2 unknown key `date`; did you mean `data`? known sections: data, cell, step",
+        );
+    }
+
+    #[test]
+    fn a_mistyped_kind_is_recognized() {
+        let expected = "unknown key `cell.knd`; did you mean `kind`? known keys: kind, rate";
+        check("[cell]\nknd = \"gru\"", &[], &format!("f:2:1 {expected}"));
+        check("[cell]\nkind = \"gru\"\nknd = 1", &[], &format!("f:3:1 {expected}"));
+    }
+
+    #[test]
+    fn a_missing_key_is_named_at_the_header_of_its_section() {
+        check("\n[text]\nlen = 1", &[], "f:2:1 `text.path` is missing");
+        check("[text]", &[], "f:1:1 `text.path` is missing");
+        check("text = {path = \"a\"}", &[], "f:1:8 `text.len` is missing");
+        check("", &["text.path=a"], "--set text.path=a `text.len` is missing");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_marked() {
+        let refused = |value: &str, expected: &str| {
+            check(&format!("[data]\n{value}"), &[], expected);
+        };
+        refused(
+            "size = true",
+            "f:2:8 `data.size` invalid type: boolean `true`, expected a 64-bit integer",
+        );
+        refused(
+            "size = 1.0",
+            "f:2:8 `data.size` invalid type: floating point `1.0`, expected a 64-bit integer",
+        );
+        refused("share = []", "f:2:9 `data.share` invalid type: sequence, expected a number");
+        refused(
+            "word = 'three'",
+            "f:2:8 `data.word` unknown variant `three`, expected `one` or `two`",
+        );
+        refused("word = 3", "f:2:8 `data.word` wanted string or table");
+        refused(
+            "names = 'a'",
+            "f:2:9 `data.names` invalid type: string \"a\", expected a sequence",
+        );
+        refused("names = [1]", "f:2:10 `data.names` invalid type: integer `1`, expected a string");
+        refused("limit = 'é'", "f:2:9 `data.limit` invalid type: string \"é\", expected a number");
+        check(
+            "data = 1",
+            &[],
+            "f:1:8 `data` must be a table, found integer; write its keys under [data]",
+        );
+        check(
+            "[[data]]\nsize = 1",
+            &[],
+            "f:1:1 `data` must be a table, found array; write its keys under [data]",
+        );
+    }
+
+    #[test]
+    fn an_array_takes_as_many_entries_as_it_has_places() {
+        check("data.split = [0, 1]\ndata.pair = [1, true]", &[], "plain 3 One []");
+        check("data.split = [0, 0, 1]", &[], "f:1:14 `data.split` has room for 2 entries, found 3");
+        check(
+            "data.pair = [1, true, 2]",
+            &[],
+            "f:1:13 `data.pair` has room for 2 entries, found 3",
+        );
+        check(
+            "data.split = [1]",
+            &[],
+            "f:1:14 `data.split` invalid length 1, expected an array of length 2",
+        );
+        check("data.split = [0, 2]", &[], "f:1:14 `data.split` must be from 0 to 1, found 2");
+    }
+
+    #[test]
+    fn a_part_is_a_bare_name_or_a_table_with_kind() {
+        check("cell = \"gru\"", &[], "gru 3 One []");
+        check("cell = { kind = \"gru\", rate = 0.5 }", &[], "gru 0.5 3 One []");
+        check("[cell]\nrate = 0.25", &[], "plain 0.25 3 One []");
+        check("cell = \"gru\"", &["cell.rate=0.5"], "gru 0.5 3 One []");
+        check("cell = \"gru\"", &["cell=lstm"], "lstm 3 One []");
+        check(
+            "cell = 1",
+            &[],
+            "f:1:8 `cell` must be a table, found integer; write its keys under [cell]",
+        );
+        check("[cell]\nkind = 1.5", &[], "f:2:8 `cell.kind` must be a string, found float");
+        check("[cell.kind]", &[], "f:1:1 `cell.kind` must be a string, found table");
+        check(
+            "[cell]\nrate = 1",
+            &[],
+            "f:2:8 `cell.rate` must be at least 0 and less than 1, found 1",
+        );
+    }
+
+    #[test]
+    fn an_array_of_parts_keeps_its_order() {
+        check("[[step]]\nkind = \"b\"\n[[step]]\nkind = \"a\"", &[], "plain b a 3 One []");
+        check("step = [\"b\", { kind = \"a\" }]", &["step.0=c"], "plain c a 3 One []");
+        check("step = []", &[], "plain 3 One []");
+        let help = "add the name of the part, as in kind = \"clip_norm\"";
+        check(
+            "[[step]]\nkind = \"b\"\n[[step]]\nx = 1",
+            &[],
+            &format!("f:3:1 an entry of `step` without `kind`; {help}"),
+        );
+        check("[[step]]\nkind = \"b\"\nx = 1", &[], "f:3:1 unknown key `step.x`; known keys: kind");
+        check(
+            "[step]\nkind = \"b\"",
+            &[],
+            "f:1:1 `step` must be an array of tables; write it as [[step]]",
+        );
+        check(
+            "step = [1]",
+            &[],
+            "f:1:9 `step` must be a table, found integer; write its keys under [step]",
+        );
+    }
+
+    #[test]
+    fn a_string_is_mapped_where_it_stands() {
+        let document = Document::new("f", "a.b = \"x\"\nc = 1", [""; 0]);
+        let mut root = document.parse().expect("valid");
+        for path in [&["a", "b"][..], &["a", "c"], &["c"], &["c", "d"], &[]] {
+            root.map_string(path, |text| format!("{text}!"));
+        }
+        assert_eq!(root.section("a").unwrap().value::<String>("b"), Ok(Some("x!".into())));
+        assert_eq!(root.value::<i64>("c"), Ok(Some(1)));
+    }
 }
