@@ -11,5 +11,5 @@ mod windows;
 
 pub use tensor_file::{FileError, StoredTensor, TensorFile, Values};
 pub use text::{TextError, read_text};
-pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, builtin_tokenizers};
+pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};
 pub use windows::Sweep;

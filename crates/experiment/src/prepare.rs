@@ -38,7 +38,7 @@ impl Experiment {
         let text = read_text(&path)?;
         let tokenizer = config.tokenizer.fit(&text);
         if tokenizer.vocab_size() < 2 {
-            return Err(Error::OneSymbol { path, symbol: tokenizer.decode(0).to_owned() });
+            return Err(Error::OneSymbol { path, symbol: tokenizer.decode(&[0]) });
         }
         let ids = tokenizer.encode(&text).expect("a vocabulary holds the text it was made from");
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use data_io::{TensorFile, Tokenizer};
+use data_io::{TensorFile, Tokenizer, Utf8Stream};
 use registry::Document;
 use rnn_model::state_dict::{self, Tensor};
 use rnn_model::{Generator, Sampler};
@@ -16,6 +16,10 @@ pub struct TextModel {
     writer: Box<dyn Writer>,
     tokenizer: Box<dyn Tokenizer>,
     summary: Summary,
+    /// Holds back the bytes that are no whole character yet.
+    stream: Utf8Stream,
+    /// The text that the last symbol completed.
+    text: String,
 }
 
 /// A checkpoint in a few words.
@@ -104,7 +108,8 @@ impl TextModel {
             n_params,
             dtype: config.model.dtype,
         };
-        Ok(Self { writer, tokenizer, summary })
+        let (stream, text) = (Utf8Stream::default(), String::new());
+        Ok(Self { writer, tokenizer, summary, stream, text })
     }
 
     /// What it is.
@@ -130,6 +135,7 @@ impl TextModel {
                 .encode(prime)
                 .map_err(|unknown| Error::Prime { unknown, known: self.tokenizer.symbols() })?
         };
+        self.stream = Utf8Stream::default();
         self.writer.restart();
         for id in ids {
             self.writer.feed(id);
@@ -137,11 +143,14 @@ impl TextModel {
         Ok(())
     }
 
-    /// Draws the next character and reads it.
+    /// Draws the next symbol and reads it. Returns the text it completes, which is none where the
+    /// symbol is a byte in the middle of a character.
     pub fn write(&mut self, sampler: &Sampler, rng: &mut Rng) -> &str {
         let id = self.writer.draw(sampler, rng);
         self.writer.feed(id);
-        self.tokenizer.decode(id)
+        self.text.clear();
+        self.stream.push(self.tokenizer.bytes(id), &mut self.text);
+        &self.text
     }
 }
 

@@ -1,7 +1,7 @@
 //! The body of the training loop: one window after the other.
 
 use data_io::Sweep;
-use optim::{Optimizer, Schedule, Transform};
+use optim::{Optimizer, Schedule, Transform, Verdict};
 use rnn_model::{Generator, Model, Sampler};
 use tensor_core::reduce::norm;
 use tensor_core::rng::{Rng, Stream, stream};
@@ -133,17 +133,24 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
         let learning_rate = self.learning_rate(step);
         let grad_norm = norm(&self.grads);
+        let mut verdict = Verdict::Step;
         for transform in &mut self.transforms {
-            transform.apply(step, &self.theta, &mut self.grads);
+            verdict = transform.apply(step, &self.theta, &mut self.grads);
+            if verdict == Verdict::Skip {
+                break;
+            }
         }
         let diverged = |what| Error::Diverged { step, what, learning_rate, grad_norm };
         if !total.is_finite() {
             return Err(diverged("the loss"));
         }
-        if !grad_norm.is_finite() {
-            return Err(diverged("the gradient"));
+        match verdict {
+            Verdict::Skip => {}
+            Verdict::Step if !grad_norm.is_finite() => return Err(diverged("the gradient")),
+            Verdict::Step => {
+                self.optimizer.update(step, learning_rate, &mut self.theta, &self.grads);
+            }
         }
-        self.optimizer.update(step, learning_rate, &mut self.theta, &self.grads);
 
         // Only now is the step taken.
         self.model.carry(&mut self.state);
@@ -173,13 +180,13 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         // Behind the last window lies the first character of the next one, as min-char-rnn has it.
         let batch_size = self.model.dims().batch_size;
         let mut id = self.y[self.y.len() - batch_size];
-        let mut text = String::new();
+        let mut ids = Vec::with_capacity(length);
         for _ in 0..length {
             generator.feed(&self.theta, id);
             id = generator.draw(&Sampler::default(), rng);
-            text.push_str(self.experiment.tokenizer().decode(id));
+            ids.push(id);
         }
-        text
+        self.experiment.tokenizer().decode(&ids)
     }
 
     /// The mean loss over the whole validation text, read from its start with the state carried, and
