@@ -16,6 +16,8 @@ pub enum Stream {
     Init = 0,
     /// Characters drawn from the model.
     Sample = 1,
+    /// Noise added to gradients.
+    Noise = 2,
 }
 
 /// The generator of `seed` for one purpose, at its start.

@@ -3,9 +3,10 @@
 //! Duchi, Hazan & Singer, "Adaptive subgradient methods for online learning and stochastic
 //! optimization", JMLR 12 (2011). The paper has `δ + √s` in the denominator, as PyTorch does;
 //! min-char-rnn puts it inside the root. The two differ while `s` is small, which is at the start.
+//! `weight_decay` is an L2 penalty added to the gradient, as in PyTorch.
 
 use registry::Part;
-use registry::range::NonNegative;
+use registry::range::{NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
@@ -17,14 +18,20 @@ use super::{Optimizer, OptimizerPart};
 #[serde(default)]
 pub struct Adagrad {
     /// keeps the denominator from zero; PyTorch has 1e-10
-    pub eps: NonNegative,
+    pub eps: Positive,
     /// √(s + eps) as in min-char-rnn, or √s + eps as in PyTorch
     pub eps_inside_root: bool,
+    /// share of the parameters that is added to the gradient
+    pub weight_decay: NonNegative,
 }
 
 impl Default for Adagrad {
     fn default() -> Self {
-        Self { eps: NonNegative::new(1e-8), eps_inside_root: true }
+        Self {
+            eps: Positive::new(1e-8),
+            eps_inside_root: true,
+            weight_decay: NonNegative::new(0.0),
+        }
     }
 }
 
@@ -49,21 +56,45 @@ struct State<T> {
 impl<T: Real> Optimizer<T> for State<T> {
     fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
         let (lr, eps) = (T::from_f64(learning_rate), T::from_f64(self.keys.eps.get()));
-        let entries = params.iter_mut().zip(grads).zip(&mut self.sum);
-        if self.keys.eps_inside_root {
-            for ((p, g), s) in entries {
-                *s += *g * *g;
-                *p -= lr * *g / (*s + eps).sqrt();
-            }
-        } else {
-            for ((p, g), s) in entries {
-                *s += *g * *g;
-                *p -= lr * *g / (s.sqrt() + eps);
-            }
+        let decay = T::from_f64(self.keys.weight_decay.get());
+        for ((p, g), s) in params.iter_mut().zip(grads).zip(&mut self.sum) {
+            let g = *g + decay * *p;
+            *s += g * g;
+            let root = if self.keys.eps_inside_root { (*s + eps).sqrt() } else { s.sqrt() + eps };
+            *p -= lr * g / root;
         }
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
         vec![("sum", &mut self.sum)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer::probe::trajectory;
+
+    #[test]
+    fn eps_stands_inside_the_root_or_beside_it() {
+        let keys = Adagrad { eps: Positive::new(0.75), ..Adagrad::default() };
+        // √(0.25 + 0.75) = 1, √0.25 + 0.75 = 1.25.
+        assert_eq!(trajectory(keys, 1.0, &[[0.5]], [2.0]), [[1.5]]);
+        let keys = Adagrad { eps_inside_root: false, ..keys };
+        assert_eq!(trajectory(keys, 1.0, &[[0.5]], [2.0]), [[1.6]]);
+    }
+
+    #[test]
+    fn steps_shrink_with_what_was_summed_up() {
+        let keys = Adagrad { eps: Positive::new(1e-300), ..Adagrad::default() };
+        // s is 9, then 25.
+        assert_eq!(trajectory(keys, 1.0, &[[3.0], [4.0]], [2.0]), [[1.0], [1.0 - 4.0 / 5.0]]);
+    }
+
+    #[test]
+    fn weight_decay_joins_the_gradient() {
+        let keys = Adagrad { weight_decay: NonNegative::new(0.25), ..Adagrad::default() };
+        let decayed = trajectory(keys, 0.1, &[[0.5]], [2.0]);
+        assert_eq!(decayed, trajectory(Adagrad::default(), 0.1, &[[1.0]], [2.0]));
     }
 }

@@ -61,26 +61,83 @@ struct State<T> {
 
 impl<T: Real> Optimizer<T> for State<T> {
     fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
-        let [beta1, beta2] = self.keys.betas.map(Fraction::get);
-        // Both averages start at zero and lean towards it early on; these undo the lean.
-        let m_bias = 1.0 - libm::pow(beta1, step as f64);
-        let v_bias = 1.0 - libm::pow(beta2, step as f64);
-
-        let lr = T::from_f64(learning_rate / m_bias);
-        let v_root = T::from_f64(v_bias.sqrt());
-        let (keep_m, take_m) = (T::from_f64(beta1), T::from_f64(1.0 - beta1));
-        let (keep_v, take_v) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
-        let eps = T::from_f64(self.keys.eps.get());
-        let decay = T::from_f64(self.keys.weight_decay.get());
+        let Adam { betas, eps, weight_decay } = self.keys;
+        let decay = T::from_f64(weight_decay.get());
+        let rule = AdamStep::new(step, learning_rate, betas, eps);
         for (((p, g), m), v) in params.iter_mut().zip(grads).zip(&mut self.m).zip(&mut self.v) {
-            let g = *g + decay * *p;
-            *m = keep_m * *m + take_m * g;
-            *v = keep_v * *v + take_v * g * g;
-            *p -= lr * *m / (v.sqrt() / v_root + eps);
+            *p -= rule.descent(*g + decay * *p, m, v);
         }
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
         vec![("m", &mut self.m), ("v", &mut self.v)]
+    }
+}
+
+/// Adam's rule at one step, for the optimizers that contain it.
+pub(super) struct AdamStep<T> {
+    keep_m: T,
+    take_m: T,
+    keep_v: T,
+    take_v: T,
+    lr: T,
+    v_root: T,
+    eps: T,
+}
+
+impl<T: Real> AdamStep<T> {
+    pub(super) fn new(step: u64, learning_rate: f64, betas: [Fraction; 2], eps: Positive) -> Self {
+        let [beta1, beta2] = betas.map(Fraction::get);
+        // Both averages start at zero and lean towards it early on; these undo the lean.
+        let m_bias = 1.0 - libm::pow(beta1, step as f64);
+        let v_bias = 1.0 - libm::pow(beta2, step as f64);
+        Self {
+            keep_m: T::from_f64(beta1),
+            take_m: T::from_f64(1.0 - beta1),
+            keep_v: T::from_f64(beta2),
+            take_v: T::from_f64(1.0 - beta2),
+            lr: T::from_f64(learning_rate / m_bias),
+            v_root: T::from_f64(v_bias.sqrt()),
+            eps: T::from_f64(eps.get()),
+        }
+    }
+
+    /// Takes `g` into both averages of an entry, and returns what the entry goes down by.
+    #[inline]
+    pub(super) fn descent(&self, g: T, m: &mut T, v: &mut T) -> T {
+        *m = self.keep_m * *m + self.take_m * g;
+        *v = self.keep_v * *v + self.take_v * g * g;
+        self.lr * *m / (v.sqrt() / self.v_root + self.eps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer::probe::trajectory;
+
+    #[test]
+    fn the_first_step_is_the_learning_rate_whatever_the_gradient() {
+        let [p] = trajectory(Adam::default(), 0.5, &[[1e-3, -40.0, 0.0]], [1.0; 3]);
+        // m̂ / √v̂ = ±1, up to eps.
+        for (p, expected) in p.iter().zip([0.5, 1.5, 1.0]) {
+            assert!((p - expected).abs() < 1e-5, "{p} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn the_second_step_weighs_both_gradients() {
+        let keys = Adam { betas: [0.5, 0.75].map(Fraction::new), ..Adam::default() };
+        let [_, p] = trajectory(keys, 1.0, &[[1.0], [3.0]], [0.0]);
+        // m = 0.5·0.5 + 0.5·3 = 1.75, over 1 - 0.5²; v = 0.75·0.25 + 0.25·9, over 1 - 0.75².
+        let second = (1.75 / 0.75) / (2.4375_f64 / 0.4375).sqrt();
+        assert!((p[0] - (-1.0 - second)).abs() < 1e-7, "{p:?}");
+    }
+
+    #[test]
+    fn weight_decay_joins_the_gradient() {
+        let keys = Adam { weight_decay: NonNegative::new(0.25), ..Adam::default() };
+        let decayed = trajectory(keys, 0.1, &[[0.5]], [2.0]);
+        assert_eq!(decayed, trajectory(Adam::default(), 0.1, &[[1.0]], [2.0]));
     }
 }

@@ -1,20 +1,38 @@
 //! Optimizers, one file each.
 
+mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
+mod adamw;
+mod lion;
+mod muon;
+mod nadam;
+#[cfg(test)]
+mod probe;
+mod radam;
+mod rmsprop;
 mod sgd;
 
 use registry::{Entry, Part, Registry};
 use tensor_core::{Layout, Real};
 
+pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
+pub use adamax::AdaMax;
+pub use adamw::AdamW;
+pub use lion::Lion;
+pub use muon::{AdjustLr, Muon};
+pub use nadam::NAdam;
+pub use radam::RAdam;
+pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
 /// A rule that moves parameters by their gradients.
 pub trait Optimizer<T: Real>: Send {
     /// Takes one step. `step` counts from 1, `params` is overwritten, and both slices are laid out
-    /// as the optimizer was built for.
+    /// as the optimizer was built for. Allocates nothing.
     fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]);
 
     /// Everything that has to survive a restart, by name, in slices of fixed length.
@@ -51,5 +69,20 @@ pub fn entry<P: OptimizerPart + Send + Sync>() -> Entry<dyn BuildOptimizer> {
 
 /// Every optimizer this crate offers, by the name a config uses.
 pub fn builtin_optimizers() -> Registry<dyn BuildOptimizer> {
-    Registry::new("optimizer", [entry::<Adagrad>(), entry::<Adam>(), entry::<Sgd>()])
+    Registry::new(
+        "optimizer",
+        [
+            entry::<Sgd>(),
+            entry::<Adagrad>(),
+            entry::<RmsProp>(),
+            entry::<Adadelta>(),
+            entry::<Adam>(),
+            entry::<AdamW>(),
+            entry::<AdaMax>(),
+            entry::<NAdam>(),
+            entry::<RAdam>(),
+            entry::<Lion>(),
+            entry::<Muon>(),
+        ],
+    )
 }

@@ -83,3 +83,34 @@ impl<T: Real> Optimizer<T> for State<T> {
         if self.velocity.is_empty() { vec![] } else { vec![("velocity", &mut self.velocity)] }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer::probe::trajectory;
+
+    #[test]
+    fn a_step_goes_against_the_gradient_and_the_decay() {
+        let keys = Sgd { weight_decay: NonNegative::new(0.5), ..Sgd::default() };
+        assert_eq!(trajectory(Sgd::default(), 0.5, &[[3.0], [0.0]], [2.0]), [[0.5], [0.5]]);
+        assert_eq!(trajectory(keys, 0.5, &[[3.0], [0.0]], [2.0]), [[0.0], [0.0]]);
+    }
+
+    #[test]
+    fn momentum_repeats_a_share_of_the_last_step() {
+        let keys = Sgd { momentum: Fraction::new(0.5), ..Sgd::default() };
+        assert_eq!(trajectory(keys, 1.0, &[[4.0], [0.0], [1.0]], [9.0]), [[5.0], [3.0], [1.0]]);
+    }
+
+    #[test]
+    fn nesterov_takes_the_next_share_in_advance() {
+        let keys = Sgd { momentum: Fraction::new(0.5), nesterov: true, ..Sgd::default() };
+        assert_eq!(trajectory(keys, 1.0, &[[4.0], [0.0]], [9.0]), [[3.0], [2.0]]);
+    }
+
+    #[test]
+    fn nesterov_needs_a_momentum() {
+        let conflict = Sgd { nesterov: true, ..Sgd::default() }.check().expect_err("no momentum");
+        assert_eq!(conflict.key, "nesterov");
+    }
+}

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Transform, TransformPart};
+use super::{Transform, TransformPart, Verdict};
 
 /// Keys of `clip_value`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +37,7 @@ impl TransformPart for ClipValue {
 }
 
 impl<T: Real> Transform<T> for ClipValue {
-    fn apply(&mut self, _step: u64, _params: &[T], grads: &mut [T]) {
+    fn apply(&mut self, _step: u64, _params: &[T], grads: &mut [T]) -> Verdict {
         let limit = T::from_f64(self.limit.get());
         for g in grads {
             // A NaN compares as false and stays: it is the run's business to stop for it.
@@ -47,5 +47,26 @@ impl<T: Real> Transform<T> for ClipValue {
                 *g = -limit;
             }
         }
+        Verdict::Step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::applied;
+    use super::*;
+
+    #[test]
+    fn entries_beyond_the_limit_become_it_and_others_stay() {
+        let keys = ClipValue { limit: Positive::new(2.0) };
+        let grads = [3.0, -3.0, 2.0, -2.0, 0.5, f64::INFINITY];
+        let expected = [2.0, -2.0, 2.0, -2.0, 0.5, 2.0];
+        assert_eq!(applied(keys, 1, [9.0; 6], grads), (expected, Verdict::Step));
+    }
+
+    #[test]
+    fn nan_stays() {
+        let (grads, _) = applied(ClipValue::default(), 1, [0.0; 2], [f64::NAN, 9.0]);
+        assert!(grads[0].is_nan() && grads[1] == 5.0);
     }
 }

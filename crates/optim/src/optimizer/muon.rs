@@ -1,0 +1,318 @@
+//! Muon: a matrix moves along its momentum made orthogonal, everything else by AdamW,
+//! `m ← momentum·m + (1-momentum)·g`, `u = momentum·m + (1-momentum)·g` (Nesterov; else `u = m`),
+//! `p ← (1 - lr·weight_decay)·p - lr·scale·NS(u)`.
+//!
+//! Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. `NS` brings all
+//! singular values of `u` near 1 and leaves the singular vectors as they are: `X = u / ‖u‖`, then five
+//! times `X ← a·X + (b·A + c·A²)·X` with `A = X·Xᵀ`: a Newton–Schulz iteration whose polynomial was
+//! made to rise steeply at zero instead of to converge. Singular values above a five hundredth of
+//! `‖u‖` end between 0.68 and 1.21.
+//!
+//! Where this is not the authors' setup:
+//! - One learning rate serves both halves, so by default `scale` is `0.2·√max(rows, cols)`, with which
+//!   the entries of a matrix move about as far as AdamW's (Liu et al., "Muon is scalable for LLM
+//!   training", 2025). Jordan's `√max(1, outputs/inputs)` is `adjust_lr_fn = "original"`, which is
+//!   PyTorch's default and wants a learning rate near 0.02.
+//! - They leave embedding and output layer to AdamW. Here every matrix is orthogonalized, with the
+//!   gates of a layer as one matrix.
+//! - They compute the iteration in bfloat16, as PyTorch does; this stays in the type of the parameters.
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+use registry::Part;
+use registry::range::{Fraction, NonNegative, Positive};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tensor_core::gemm::{gemm, gemm_nt, gemm_tn_acc};
+use tensor_core::reduce::norm;
+use tensor_core::{Layout, Real, Shape};
+
+use super::adam::AdamStep;
+use super::{Optimizer, OptimizerPart};
+
+/// `a`, `b` and `c`.
+const QUINTIC: [f64; 3] = [3.4445, -4.7750, 2.0315];
+const ITERATIONS: usize = 5;
+/// The least `‖u‖` that is divided by, as in PyTorch, so that a momentum of zero stays zero.
+const LEAST_NORM: f64 = 1e-7;
+
+/// Keys of `muon`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Muon {
+    /// how much of the average of g is kept each step, for matrices
+    pub momentum: Fraction,
+    /// look ahead along the momentum, for matrices
+    pub nesterov: bool,
+    /// size of a matrix's step: that of an AdamW step, or Jordan's
+    #[schemars(extend("enum" = ["match_rms_adamw", "original"]))]
+    pub adjust_lr_fn: AdjustLr,
+    /// how much of the averages of g and of g² is kept each step, for the rest
+    pub betas: [Fraction; 2],
+    /// added to √v, for the rest
+    pub eps: Positive,
+    /// share of the parameters that is taken off, times the learning rate
+    pub weight_decay: NonNegative,
+}
+
+/// What an orthogonal matrix is multiplied with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AdjustLr {
+    /// `0.2·√max(rows, cols)`: the root mean square of its entries becomes 0.2, about that of AdamW.
+    #[default]
+    MatchRmsAdamw,
+    /// `√max(1, outputs/inputs)`.
+    Original,
+}
+
+impl Default for Muon {
+    fn default() -> Self {
+        Self {
+            momentum: Fraction::new(0.95),
+            nesterov: true,
+            adjust_lr_fn: AdjustLr::MatchRmsAdamw,
+            betas: [Fraction::new(0.9), Fraction::new(0.999)],
+            eps: Positive::new(1e-8),
+            weight_decay: NonNegative::new(0.0),
+        }
+    }
+}
+
+impl Part for Muon {
+    const NAME: &'static str = "muon";
+    const SUMMARY: &'static str = "orthogonalized momentum for matrices, AdamW for the rest";
+    const SOURCE: &'static str = "Jordan et al. 2024";
+}
+
+impl OptimizerPart for Muon {
+    fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
+        let shapes = || layout.segments().iter().map(|segment| segment.shape);
+        let n_matrix = shapes().filter(is_matrix).map(Shape::len).sum();
+        let n_other = layout.len() - n_matrix;
+        Box::new(State {
+            keys: *self,
+            workspace: Workspace::new(shapes().filter(is_matrix)),
+            layout: layout.clone(),
+            momentum: vec![T::ZERO; n_matrix],
+            m: vec![T::ZERO; n_other],
+            v: vec![T::ZERO; n_other],
+        })
+    }
+}
+
+fn is_matrix(shape: &Shape) -> bool {
+    matches!(shape, Shape::Matrix(..))
+}
+
+impl AdjustLr {
+    /// Matrices are `[inputs, outputs]` here, in PyTorch the other way round.
+    fn scale(self, inputs: usize, outputs: usize) -> f64 {
+        match self {
+            Self::MatchRmsAdamw => 0.2 * (inputs.max(outputs) as f64).sqrt(),
+            Self::Original => (outputs as f64 / inputs as f64).max(1.0).sqrt(),
+        }
+    }
+}
+
+struct State<T> {
+    keys: Muon,
+    layout: Layout,
+    /// Average gradient of the matrices, one behind the other.
+    momentum: Vec<T>,
+    /// Average gradient of the rest.
+    m: Vec<T>,
+    /// Average squared gradient of the rest.
+    v: Vec<T>,
+    workspace: Workspace<T>,
+}
+
+impl<T: Real> Optimizer<T> for State<T> {
+    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+        let Muon { momentum: beta, nesterov, adjust_lr_fn, betas, eps, weight_decay } = self.keys;
+        let keep = T::from_f64(1.0 - learning_rate * weight_decay.get());
+        let (keep_m, take_m) = (T::from_f64(beta.get()), T::from_f64(1.0 - beta.get()));
+        let adam = AdamStep::new(step, learning_rate, betas, eps);
+
+        let mut momentum = self.momentum.iter_mut();
+        let mut others = self.m.iter_mut().zip(&mut self.v);
+        for segment in self.layout.segments() {
+            let params = &mut params[segment.range.clone()];
+            let grads = &grads[segment.range.clone()];
+            match segment.shape {
+                Shape::Matrix(rows, cols) => {
+                    let u = &mut self.workspace.x[..rows * cols];
+                    for ((g, m), u) in grads.iter().zip(&mut momentum).zip(u) {
+                        *m = keep_m * *m + take_m * *g;
+                        *u = if nesterov { keep_m * *m + take_m * *g } else { *m };
+                    }
+                    let lr = T::from_f64(learning_rate * adjust_lr_fn.scale(rows, cols));
+                    for (p, u) in params.iter_mut().zip(self.workspace.orthogonalize(rows, cols)) {
+                        *p = keep * *p - lr * *u;
+                    }
+                }
+                Shape::Vector(_) => {
+                    for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(&mut others) {
+                        *p = keep * *p - adam.descent(*g, m, v);
+                    }
+                }
+            }
+        }
+    }
+
+    fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
+        vec![("momentum", &mut self.momentum), ("m", &mut self.m), ("v", &mut self.v)]
+    }
+}
+
+/// What one iteration needs, for the largest matrix there is.
+struct Workspace<T> {
+    /// `X`, `[rows, cols]`.
+    x: Vec<T>,
+    /// The next `X`.
+    next: Vec<T>,
+    /// `A`, with the shorter side of `X` for both of its sides.
+    gram: Vec<T>,
+    /// `a·I + b·A + c·A²`.
+    polynomial: Vec<T>,
+}
+
+impl<T: Real> Workspace<T> {
+    fn new(shapes: impl Iterator<Item = Shape> + Clone) -> Self {
+        let short_side = |shape| match shape {
+            Shape::Matrix(rows, cols) => rows.min(cols),
+            Shape::Vector(_) => 0,
+        };
+        let x = vec![T::ZERO; shapes.clone().map(Shape::len).max().unwrap_or(0)];
+        let short = shapes.map(short_side).max().unwrap_or(0);
+        let gram = vec![T::ZERO; short * short];
+        Self { next: x.clone(), x, polynomial: gram.clone(), gram }
+    }
+
+    /// `NS` of the `[rows, cols]` that `x` begins with, which is overwritten.
+    fn orthogonalize(&mut self, rows: usize, cols: usize) -> &[T] {
+        let (len, short) = (rows * cols, rows.min(cols));
+        let (mut x, mut next) = (&mut self.x[..len], &mut self.next[..len]);
+        let gram = &mut self.gram[..short * short];
+        let polynomial = &mut self.polynomial[..short * short];
+        let [a, b, c] = QUINTIC.map(T::from_f64);
+
+        let scale = T::from_f64(1.0 / norm(x).max(LEAST_NORM));
+        for x in &mut *x {
+            *x *= scale;
+        }
+        for _ in 0..ITERATIONS {
+            // An odd polynomial of a matrix is the same from both sides, `(X·Xᵀ)·X = X·(Xᵀ·X)`, so
+            // the smaller product is taken, and nothing has to be transposed.
+            let is_wide = rows <= cols;
+            if is_wide {
+                gemm_nt(view(x, rows), view(x, rows), view_mut(gram, short));
+            } else {
+                gram.fill(T::ZERO);
+                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short));
+            }
+            gemm(view(gram, short), view(gram, short), view_mut(polynomial, short));
+            for (square, gram) in polynomial.iter_mut().zip(&*gram) {
+                *square = b * *gram + c * *square;
+            }
+            for diagonal in polynomial.iter_mut().step_by(short + 1) {
+                *diagonal += a;
+            }
+            if is_wide {
+                gemm(view(polynomial, short), view(x, rows), view_mut(next, rows));
+            } else {
+                gemm(view(x, rows), view(polynomial, short), view_mut(next, rows));
+            }
+            std::mem::swap(&mut x, &mut next);
+        }
+        x
+    }
+}
+
+fn view<T>(values: &[T], rows: usize) -> ArrayView2<'_, T> {
+    ArrayView2::from_shape((rows, values.len() / rows.max(1)), values).expect("whole rows")
+}
+
+fn view_mut<T>(values: &mut [T], rows: usize) -> ArrayViewMut2<'_, T> {
+    let cols = values.len() / rows.max(1);
+    ArrayViewMut2::from_shape((rows, cols), values).expect("whole rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer::AdamW;
+    use crate::optimizer::probe::trajectory;
+
+    fn orthogonalized(rows: usize, cols: usize, x: &[f64]) -> Vec<f64> {
+        let mut workspace = Workspace::new([Shape::Matrix(rows, cols)].into_iter());
+        workspace.x.copy_from_slice(x);
+        workspace.orthogonalize(rows, cols).to_vec()
+    }
+
+    #[test]
+    fn singular_values_end_near_one_whatever_they_were() {
+        // On a diagonal matrix they are the entries, here over two orders of magnitude.
+        let x = [9.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, -0.05, 0.0];
+        let out = orthogonalized(3, 4, &x);
+        for (at, value) in out.iter().enumerate() {
+            match x[at] {
+                0.0 => assert_eq!(*value, 0.0),
+                sign => assert!((0.68..1.21).contains(&(value * sign.signum())), "{out:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_tall_matrix_is_the_transpose_of_a_wide_one() {
+        let wide = [0.3, -1.2, 0.7, 2.0, 0.1, -0.4];
+        let tall = [0.3, 2.0, -1.2, 0.1, 0.7, -0.4];
+        let (wide, tall) = (orthogonalized(2, 3, &wide), orthogonalized(3, 2, &tall));
+        for row in 0..2 {
+            for col in 0..3 {
+                let (a, b) = (wide[row * 3 + col], tall[col * 2 + row]);
+                assert!((a - b).abs() < 1e-13, "{wide:?} and {tall:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_smaller_of_two_matrices_ignores_what_the_larger_left_behind() {
+        let mut layout = Layout::default();
+        layout.push(None, [("a", Shape::Matrix(3, 4)), ("b", Shape::Matrix(2, 2))]);
+        let (mut both, mut alone) = (vec![1.0; 16], vec![1.0; 4]);
+        let grads: Vec<f64> = (0..16).map(|i| f64::from(i * 7 % 5) - 1.7).collect();
+        Muon::default().optimizer(&layout).update(1, 0.1, &mut both, &grads);
+        let mut layout = Layout::default();
+        layout.push(None, [("b", Shape::Matrix(2, 2))]);
+        Muon::default().optimizer(&layout).update(1, 0.1, &mut alone, &grads[12..]);
+        assert_eq!(both[12..], alone);
+    }
+
+    #[test]
+    fn a_momentum_of_zero_moves_nothing() {
+        assert_eq!(orthogonalized(2, 3, &[0.0; 6]), [0.0; 6]);
+    }
+
+    #[test]
+    fn a_step_has_the_size_of_an_adamw_step_or_jordans() {
+        let rms = |scale: f64, rows: usize, cols: usize| {
+            // An orthogonal matrix has as many singular values as its shorter side is long.
+            scale * (rows.min(cols) as f64 / (rows * cols) as f64).sqrt()
+        };
+        for (inputs, outputs) in [(4, 9), (9, 4), (5, 5)] {
+            let scale = AdjustLr::MatchRmsAdamw.scale(inputs, outputs);
+            assert!((rms(scale, inputs, outputs) - 0.2).abs() < 1e-15);
+        }
+        assert_eq!(AdjustLr::Original.scale(4, 9), 1.5);
+        assert_eq!(AdjustLr::Original.scale(9, 4), 1.0);
+    }
+
+    #[test]
+    fn a_bias_moves_as_by_adamw() {
+        let (keys, adamw) = (Muon::default(), AdamW::default());
+        let weight_decay = adamw.weight_decay;
+        let grads = [[1.0, -3.0], [0.5, 2.0]];
+        let expected = trajectory(adamw, 0.1, &grads, [2.0, -1.0]);
+        assert_eq!(trajectory(Muon { weight_decay, ..keys }, 0.1, &grads, [2.0, -1.0]), expected);
+    }
+}
