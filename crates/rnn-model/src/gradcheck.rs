@@ -2,11 +2,23 @@
 //!
 //! The differences are taken of the very code that trains: [`Model::forward`] and [`Model::loss`].
 //! Clipping is an act of the optimizer and has no part in it.
+//!
+//! [`cases`] lists the shapes every cell is checked at and [`Case::check`] checks one of them. For a
+//! model of other origin there are [`Point::random`], [`Gradient::of`] and [`compare`].
 
+mod case;
+
+use std::fmt;
+use std::ops::Range;
+
+use rand::seq::SliceRandom;
 use tensor_core::gradcheck::{Mismatch, worst_mismatch};
-use tensor_core::rng::{self, Rng};
+use tensor_core::rng::{self, Rng, Stream};
+use tensor_core::{Segment, Shape};
 
-use crate::{Model, Reduction};
+pub use case::{Case, cases, with_default_keys};
+
+use crate::{Dims, Model, Reduction};
 
 /// The largest error that counts as agreement, relative to the tensor's largest gradient.
 pub const TOLERANCE: f64 = 1e-8;
@@ -26,13 +38,107 @@ pub struct Point {
     pub reduction: Reduction,
 }
 
+impl Point {
+    /// A random window of `steps` steps, with a state as if something had been read, or zero.
+    ///
+    /// Parameters are uniform within `±1.2/√hidden_size`: large enough for every unit to leave the
+    /// linear part of its functions, small enough for a perturbation to fade over the steps; where
+    /// it grows, as it would in a wide model, finite differences converge to nothing.
+    pub fn random(
+        model: &Model<f64>,
+        steps: usize,
+        carried: bool,
+        reduction: Reduction,
+        rng: &mut Rng,
+    ) -> Self {
+        let Dims { hidden_size, batch_size, .. } = model.dims();
+        let bound = 1.2 / (hidden_size as f64).sqrt();
+        let mut value = |bound: f64| bound * (2.0 * rng::uniform(rng) - 1.0);
+        let theta = (0..model.layout().len()).map(|_| value(bound)).collect();
+        let mut state = model.zero_state();
+        if carried {
+            state.fill_with(|| value(0.9));
+        }
+        let mut id = || (rng::uniform(rng) * model.vocab_size() as f64) as u32;
+        let x = (0..steps * batch_size).map(|_| id()).collect();
+        let y = (0..steps * batch_size).map(|_| id()).collect();
+        Self { theta, state, x, y, reduction }
+    }
+}
+
+/// What back-propagation says at a [`Point`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gradient {
+    /// By the parameters.
+    pub theta: Vec<f64>,
+    /// By the state before the window.
+    pub state: Vec<f64>,
+}
+
+impl Gradient {
+    /// Back-propagates so that nothing a buffer held before goes unnoticed.
+    ///
+    /// A window of full length comes first, of which nothing on the tape may be read later. Then
+    /// comes the window itself twice, as in training and again with the gradient by the state, into
+    /// one buffer: half of what has accumulated is the gradient. What is to be overwritten starts
+    /// as NaN.
+    pub fn of(model: &mut Model<f64>, point: &Point) -> Self {
+        let Dims { batch_size, seq_len, .. } = model.dims();
+        let mut gradient =
+            Self { theta: vec![0.0; point.theta.len()], state: vec![f64::NAN; point.state.len()] };
+
+        let ids = (0..model.vocab_size() as u32).cycle();
+        let full: Vec<u32> = ids.take(seq_len * batch_size).collect();
+        let full = Point { x: full.clone(), y: full, ..point.clone() };
+        back_propagate(model, &full, &mut gradient.theta.clone(), None);
+
+        back_propagate(model, point, &mut gradient.theta, None);
+        back_propagate(model, point, &mut gradient.theta, Some(&mut gradient.state));
+        for value in &mut gradient.theta {
+            *value *= 0.5;
+        }
+        gradient
+    }
+}
+
+fn back_propagate(
+    model: &mut Model<f64>,
+    point: &Point,
+    grads: &mut [f64],
+    d_state: Option<&mut [f64]>,
+) {
+    model.forward(&point.theta, &point.x, &point.state);
+    model.loss(&point.y, point.reduction);
+    model.backward(&point.theta, &point.x, grads, d_state);
+}
+
+/// How many entries of each tensor are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// Every one.
+    All,
+    /// At most so many: that with the largest gradient, and others at random.
+    Some {
+        /// How many, at least one.
+        most: usize,
+        /// Of the random choice.
+        seed: u64,
+    },
+}
+
 /// What was found of one tensor.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The tensor, or `d_` and the name of an initial state.
+    /// What the tensor is in its layer, such as `w_hh`, or `state h`, the state before the window.
     pub tensor: String,
-    /// Number of entries, all of which were checked.
-    pub entries: usize,
+    /// The layer from below, `None` for the output layer.
+    pub layer: Option<usize>,
+    /// Its extent.
+    pub shape: Shape,
+    /// How many of its entries were compared.
+    pub compared: usize,
+    /// The largest of them by back-propagation, without its sign.
+    pub largest: f64,
     /// Where it disagrees most.
     pub worst: Mismatch,
 }
@@ -42,61 +148,188 @@ impl Finding {
     pub fn passes(&self) -> bool {
         self.worst.error <= TOLERANCE
     }
-}
 
-impl Point {
-    /// A random point: parameters large enough that every unit leaves the linear part of its
-    /// functions, and a state as if something had been read, or zero.
-    pub fn random(model: &Model<f64>, steps: usize, carried: bool, rng: &mut Rng) -> Self {
-        let n = steps * model.dims().batch_size;
-        let mut value = |scale: f64| scale * (2.0 * rng::uniform(rng) - 1.0);
-        let theta = (0..model.layout().len()).map(|_| value(0.8)).collect();
-        let mut state = model.zero_state();
-        if carried {
-            state.fill_with(|| value(0.9));
+    /// The entry that disagrees most, such as `w_hh_l1[3, 2]`.
+    pub fn place(&self) -> String {
+        let layer = self.layer.map(|layer| format!("_l{layer}")).unwrap_or_default();
+        let index = self.worst.index;
+        match self.shape {
+            Shape::Matrix(_, cols) => {
+                format!("{}{layer}[{}, {}]", self.tensor, index / cols, index % cols)
+            }
+            Shape::Vector(_) => format!("{}{layer}[{index}]", self.tensor),
         }
-        let mut id = || (rng::uniform(rng) * model.vocab_size() as f64) as u32;
-        let x = (0..n).map(|_| id()).collect();
-        let y = (0..n).map(|_| id()).collect();
-        Self { theta, state, x, y, reduction: Reduction::Sum }
     }
 }
 
-/// Checks every parameter and every entry of the state before the window.
-pub fn check(model: &mut Model<f64>, point: &Point) -> Vec<Finding> {
-    let Point { theta, state, x, y, reduction } = point;
-    let mut grads = vec![0.0; theta.len()];
-    let mut d_state = vec![0.0; state.len()];
-    model.forward(theta, x, state);
-    model.loss(y, *reduction);
-    model.backward(theta, x, &mut grads, Some(&mut d_state));
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mismatch { analytic, numeric, error, .. } = self.worst;
+        let place = self.place();
+        write!(f, "{place} is {analytic:e}, finite differences say {numeric:e}, error {error:.1e}")
+    }
+}
 
-    let batch_size = model.dims().batch_size;
-    let weight = reduction.weight(x.len() / batch_size, batch_size);
-    let parameters: Vec<_> = (model.layout().segments().iter())
-        .map(|segment| (segment.name(), segment.range.clone()))
-        .collect();
-    let states = model.states();
+/// Compares `gradient` with finite differences, by every parameter and every state.
+///
+/// # Panics
+/// If `gradient` or `point` belongs to a model of other sizes.
+#[track_caller]
+pub fn compare(
+    model: &mut Model<f64>,
+    point: &Point,
+    gradient: &Gradient,
+    entries: Entries,
+) -> Vec<Finding> {
+    let Point { theta, state, x, y, reduction } = point;
+    let (parameters, states) = (parameters_of(model), states_of(model));
+    // Not from `Reduction::weight`: that scales the very gradient which is in question.
+    let divisor = match reduction {
+        Reduction::Sum => model.dims().batch_size,
+        Reduction::Mean => x.len(),
+    } as f64;
     let mut loss = |theta: &[f64], state: &[f64]| {
         model.forward(theta, x, state);
-        weight * model.loss(y, *reduction)
+        model.loss(y, *reduction) / divisor
     };
 
     let mut findings = Vec::new();
-    let mut record = |tensor: String, entries: usize, worst: Option<Mismatch>| {
-        findings.extend(worst.map(|worst| Finding { tensor, entries, worst }));
-    };
-    let mut point = theta.clone();
-    for (name, range) in parameters {
-        let grad = &grads[range.clone()];
-        let worst = worst_mismatch(&mut point, range, grad, |theta| loss(theta, state));
-        record(name, grad.len(), worst);
+    for tensor in parameters {
+        let loss = |theta: &[f64]| loss(theta, state);
+        findings.extend(tensor.compare(theta, &gradient.theta, entries, loss));
     }
-    let mut point = state.clone();
-    for (name, range) in states {
-        let grad = &d_state[range.clone()];
-        let worst = worst_mismatch(&mut point, range, grad, |state| loss(theta, state));
-        record(format!("{name} before"), grad.len(), worst);
+    for tensor in states {
+        let loss = |state: &[f64]| loss(theta, state);
+        findings.extend(tensor.compare(state, &gradient.state, entries, loss));
     }
     findings
+}
+
+/// A stretch of the flat parameters, or of the flat state.
+struct Tensor {
+    name: String,
+    layer: Option<usize>,
+    shape: Shape,
+    range: Range<usize>,
+}
+
+fn parameters_of(model: &Model<f64>) -> Vec<Tensor> {
+    let tensor = |segment: &Segment| {
+        let Segment { tensor, layer, shape, range } = segment.clone();
+        Tensor { name: tensor.to_owned(), layer, shape, range }
+    };
+    model.layout().segments().iter().map(tensor).collect()
+}
+
+fn states_of(model: &Model<f64>) -> Vec<Tensor> {
+    let Dims { hidden_size, batch_size, .. } = model.dims();
+    let tensor = |(name, range): (String, Range<usize>)| {
+        let (state, layer) = name.rsplit_once("_l").expect("a state's name ends in its layer");
+        Tensor {
+            name: format!("state {state}"),
+            layer: layer.parse().ok(),
+            shape: Shape::Matrix(batch_size, hidden_size),
+            range,
+        }
+    };
+    model.states().into_iter().map(tensor).collect()
+}
+
+impl Tensor {
+    /// `values` are all parameters or the whole state, `grads` their gradient and `loss` the loss
+    /// as a function of them. A tensor without entries has nothing to find.
+    fn compare(
+        self,
+        values: &[f64],
+        grads: &[f64],
+        entries: Entries,
+        mut loss: impl FnMut(&[f64]) -> f64,
+    ) -> Option<Finding> {
+        let start = self.range.start;
+        let chosen = entries.choose(&grads[self.range]);
+        let at =
+            |values: &[f64]| -> Vec<f64> { chosen.iter().map(|i| values[start + i]).collect() };
+        let grads = at(grads);
+        let mut values = values.to_vec();
+        let mut some = at(&values);
+        let worst = worst_mismatch(&mut some, 0..chosen.len(), &grads, |some| {
+            for (index, value) in chosen.iter().zip(some) {
+                values[start + index] = *value;
+            }
+            loss(&values)
+        })?;
+        Some(Finding {
+            tensor: self.name,
+            layer: self.layer,
+            shape: self.shape,
+            compared: chosen.len(),
+            largest: grads.iter().fold(0.0, |max, grad| max.max(grad.abs())),
+            worst: Mismatch { index: chosen[worst.index], ..worst },
+        })
+    }
+}
+
+impl Entries {
+    /// The entries of a tensor with gradient `grads` that are to be compared.
+    fn choose(self, grads: &[f64]) -> Vec<usize> {
+        let mut indices: Vec<usize> = (0..grads.len()).collect();
+        match self {
+            Self::Some { most, seed } if 0 < most && most < grads.len() => {
+                // By this order a NaN is the largest of all.
+                let by_size = |a: &usize, b: &usize| grads[*a].abs().total_cmp(&grads[*b].abs());
+                let largest = (0..grads.len()).max_by(by_size).expect("more entries than `most`");
+                indices.swap_remove(largest);
+                let mut rng = rng::stream(seed, Stream::Sample);
+                let (others, _) = indices.partial_shuffle(&mut rng, most - 1);
+                std::iter::once(largest).chain(others.iter().copied()).collect()
+            }
+            _ => indices,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_of_entries_has_no_doubles_and_holds_the_largest_gradient() {
+        let mut grads: Vec<f64> = (0..50).map(|i| f64::from(i).sin()).collect();
+        for (largest, value) in [(17, -2.0), (31, f64::NAN)] {
+            grads[largest] = value;
+            for seed in 0..100 {
+                let mut chosen = Entries::Some { most: 5, seed }.choose(&grads);
+                assert!(chosen.contains(&largest), "{chosen:?}");
+                chosen.sort_unstable();
+                chosen.dedup();
+                assert_eq!(chosen.len(), 5);
+            }
+        }
+        assert_eq!(Entries::Some { most: 50, seed: 0 }.choose(&grads).len(), 50);
+        assert_eq!(Entries::All.choose(&grads), (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_choice_of_entries_is_perturbed_where_it_lies() {
+        // The loss is Σ (1 + i)·θ[i]², of which the tensor is the middle part.
+        let values: Vec<f64> = (0..30).map(|i| 0.1 * f64::from(i)).collect();
+        let mut grads: Vec<f64> =
+            (0..30).map(|i| 2.0 * f64::from(1 + i) * 0.1 * f64::from(i)).collect();
+        let loss = |values: &[f64]| (1..).zip(values).map(|(n, v)| f64::from(n) * v * v).sum();
+        let tensor = || Tensor {
+            name: "w".into(),
+            layer: Some(1),
+            shape: Shape::Matrix(5, 4),
+            range: 6..26,
+        };
+        let entries = Entries::Some { most: 7, seed: 3 };
+        let finding = tensor().compare(&values, &grads, entries, loss).expect("entries");
+        assert!(finding.passes(), "{finding}");
+        assert_eq!(finding.compared, 7);
+
+        grads[25] *= 1.0 + 1e-6;
+        let finding = tensor().compare(&values, &grads, entries, loss).expect("entries");
+        assert!(!finding.passes());
+        assert_eq!(finding.place(), "w_l1[4, 3]");
+    }
 }
