@@ -1,0 +1,483 @@
+//! Wrong gradients, planted on purpose: a checker is worth what it catches.
+//!
+//! A vanilla layer is written here a second time, plainly and with no kernel in common with the
+//! library. Without a bug it agrees with the library; with any of them the checker has to find the
+//! tensors that the bug spoils, and no others. `cargo test --test planted_gradients -- --nocapture`
+//! shows each bug with the worst error that exposed it.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, Axis, Slice};
+use rnn_model::gradcheck::{Case, Entries, Finding, Gradient, Point, cases, compare};
+use rnn_model::{BuildLayer, Dims, Grads, Input, Layer, Model, Reduction, cell};
+use tensor_core::Shape;
+
+/// What is wrong with a [`Plain`] layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    None,
+    /// The gradient that comes from the next step is forgotten.
+    NoNextStep,
+    /// The slope of tanh is taken for `1 - h`.
+    WrongSlope,
+    /// The slope of tanh is taken at the state before the step.
+    SlopeBeforeStep,
+    /// `W_hh` in place of its transpose takes the gradient a step back.
+    TransposedRecurrence,
+    /// `W_xh` in place of its transpose takes it a layer down, where both widths are the same.
+    TransposedInput,
+    /// `dW_hh` is transposed.
+    TransposedProduct,
+    /// The last step is skipped.
+    NoLastStep,
+    /// The first step is skipped.
+    NoFirstStep,
+    /// The gradient is cut off every three steps.
+    TruncatedEarly,
+    /// The bias is counted twice.
+    BiasTwice,
+    /// `h[t]` in place of `h[t-1]` makes `dW_hh`.
+    StateAfterStep,
+    /// The gradient by the state before the window is not passed out.
+    StateGradientLost,
+    /// The gradient by the state before the window is added to what was there.
+    StateGradientAdded,
+    /// Only the first lane has a gradient.
+    FirstLaneOnly,
+    /// Every lane takes the gradient of the first one a step back.
+    LanesMixed,
+    /// The gradient by the inputs is left zero.
+    InputGradientLost,
+    /// The gradient by the inputs is added to what was there.
+    InputGradientAdded,
+    /// Gradients are overwritten instead of accumulated.
+    Overwritten,
+    /// The gradient starts where that of the window before ended.
+    LeftOver,
+    /// The bias sums over all steps there is room for, also those of an earlier, longer window.
+    StaleTape,
+    /// Without the gradient by the state, the product of the second step is saved as well.
+    SavedTooMuch,
+    /// The largest entry of `dW_hh` is off by a millionth.
+    OffByAMillionth,
+    /// One entry is not a number.
+    NotANumber,
+}
+
+const RECURRENT: &[&str] = &["b_h", "state h", "w_hh", "w_xh"];
+
+/// Each bug with the tensors it spoils.
+const IN_THE_LAYER: &[(Bug, &[&str])] = &[
+    (Bug::NoNextStep, RECURRENT),
+    (Bug::WrongSlope, RECURRENT),
+    (Bug::SlopeBeforeStep, RECURRENT),
+    (Bug::TransposedRecurrence, RECURRENT),
+    (Bug::TransposedInput, RECURRENT),
+    (Bug::TransposedProduct, &["w_hh"]),
+    (Bug::NoLastStep, RECURRENT),
+    (Bug::NoFirstStep, RECURRENT),
+    (Bug::TruncatedEarly, RECURRENT),
+    (Bug::BiasTwice, &["b_h"]),
+    (Bug::StateAfterStep, &["w_hh"]),
+    (Bug::StateGradientLost, &["state h"]),
+    (Bug::StateGradientAdded, &["state h"]),
+    (Bug::FirstLaneOnly, &["b_h", "w_hh", "w_xh"]),
+    (Bug::LanesMixed, RECURRENT),
+    (Bug::InputGradientLost, RECURRENT),
+    (Bug::InputGradientAdded, RECURRENT),
+    (Bug::Overwritten, &["b_h", "w_hh", "w_xh"]),
+    (Bug::LeftOver, RECURRENT),
+    (Bug::StaleTape, &["b_h"]),
+    // Where the gradient by the state is asked for, it is right.
+    (Bug::SavedTooMuch, &["b_h", "w_hh", "w_xh"]),
+    (Bug::OffByAMillionth, &["w_hh"]),
+    (Bug::NotANumber, &["b_h"]),
+];
+
+#[test]
+fn every_bug_in_a_layer_is_caught_where_it_is() {
+    // A layer knows nothing of the reduction.
+    let cases = || cases().into_iter().filter(|case| case.reduction == Reduction::Sum);
+    for (bug, spoilt) in IN_THE_LAYER {
+        let found = Found::among(cases(), |case| case.check(|dims| Plain::layer(dims, *bug)));
+        found.check(&format!("{bug:?}"), spoilt);
+    }
+}
+
+/// What is wrong outside the layers, done to a true gradient.
+type Spoil = fn(&mut Gradient, &Case, &Model<f64>, &Point);
+
+/// Each bug with the tensors it spoils.
+const OUTSIDE: &[(&str, Spoil, &[&str])] = &[
+    (
+        "SumOverLanes",
+        |gradient, case, _, _| scale(gradient, case.batch_size as f64),
+        &["b_h", "b_y", "state h", "w_hh", "w_hy", "w_xh"],
+    ),
+    (
+        "MeanOverSteps",
+        |gradient, case, _, _| {
+            if case.reduction == Reduction::Sum {
+                scale(gradient, 1.0 / case.steps as f64);
+            }
+        },
+        &["b_h", "b_y", "state h", "w_hh", "w_hy", "w_xh"],
+    ),
+    (
+        "SoftmaxWithoutTarget",
+        |gradient, case, model, point| {
+            let weight = point.reduction.weight(case.steps, case.batch_size);
+            for target in &point.y {
+                gradient.theta[range(model, "b_y")][*target as usize] += weight;
+            }
+        },
+        &["b_y"],
+    ),
+    (
+        "HeadBiasForgotten",
+        |gradient, _, model, _| gradient.theta[range(model, "b_y")].fill(0.0),
+        &["b_y"],
+    ),
+    (
+        "HeadTransposed",
+        |gradient, case, model, _| {
+            let d_w_hy = &mut gradient.theta[range(model, "w_hy")];
+            let (rows, cols) = (case.hidden_size, case.vocab_size);
+            let right = d_w_hy.to_vec();
+            for (index, value) in d_w_hy.iter_mut().enumerate() {
+                *value = right[index % rows * cols + index / rows];
+            }
+        },
+        &["w_hy"],
+    ),
+];
+
+#[test]
+fn every_bug_outside_the_layers_is_caught_where_it_is() {
+    for (name, spoil, spoilt) in OUTSIDE {
+        let found = Found::among(cases(), |case| {
+            let (mut model, point, mut gradient) = true_gradient(case);
+            spoil(&mut gradient, case, &model, &point);
+            compare(&mut model, &point, &gradient, Entries::All)
+        });
+        found.check(name, spoilt);
+    }
+}
+
+/// What is wrong with one entry.
+type Distort = fn(f64) -> f64;
+
+const OF_ONE_ENTRY: &[(&str, Distort)] = &[
+    ("off by a millionth", |value| value * (1.0 + 1e-6)),
+    ("NaN", |_| f64::NAN),
+    ("infinite", |_| f64::INFINITY),
+    ("of the other sign", |value| -value),
+];
+
+#[test]
+fn one_entry_off_by_a_millionth_or_not_finite_is_caught_in_every_tensor() {
+    let case = Case { carried: true, ..*cases().last().expect("cases") };
+    let (mut model, point, right) = true_gradient(&case);
+    let findings = compare(&mut model, &point, &right, Entries::All);
+    let tensors = model.layout().segments().to_vec();
+    let n_parameters = tensors.len();
+    assert_eq!(findings.len(), n_parameters + model.states().len());
+    for (index, right_finding) in findings.iter().enumerate() {
+        assert!(right_finding.passes(), "{right_finding}");
+        for (what, distort) in OF_ONE_ENTRY {
+            let mut gradient = right.clone();
+            let values = match tensors.get(index) {
+                Some(segment) => &mut gradient.theta[segment.range.clone()],
+                None => {
+                    let (_, range) = model.states().swap_remove(index - n_parameters);
+                    &mut gradient.state[range]
+                }
+            };
+            let largest = (0..values.len())
+                .max_by(|a, b| values[*a].abs().total_cmp(&values[*b].abs()))
+                .expect("entries");
+            values[largest] = distort(values[largest]);
+
+            let findings = compare(&mut model, &point, &gradient, Entries::All);
+            let wrong: Vec<_> = (findings.iter().enumerate())
+                .filter(|(_, finding)| !finding.passes())
+                .map(|(tensor, finding)| (tensor, finding.worst.index))
+                .collect();
+            assert_eq!(wrong, [(index, largest)], "{what}");
+        }
+    }
+}
+
+#[test]
+fn the_plain_layer_without_a_bug_is_true_and_agrees_with_the_library() {
+    for case in cases() {
+        let (mut library, point, found) = true_gradient(&case);
+        let mut plain = case.model(|dims| Plain::layer(dims, Bug::None));
+        let expected = Gradient::of(&mut plain, &point);
+        assert_close(&found.theta, &expected.theta, &case);
+        assert_close(&found.state, &expected.state, &case);
+        let in_order = |model: &Model<f64>| model.logits().iter().copied().collect::<Vec<_>>();
+        assert_close(&in_order(&library), &in_order(&plain), &case);
+        let carry = |model: &Model<f64>| {
+            let mut state = point.state.clone();
+            model.carry(&mut state);
+            state
+        };
+        assert_close(&carry(&library), &carry(&plain), &case);
+
+        for model in [&mut library, &mut plain] {
+            for finding in compare(model, &point, &expected, Entries::All) {
+                assert!(finding.passes(), "{case}: {finding}");
+            }
+        }
+    }
+}
+
+/// Equal to a hundred-millionth of what the checker allows.
+#[track_caller]
+fn assert_close(found: &[f64], expected: &[f64], case: &Case) {
+    let largest = expected.iter().fold(0.0, |max: f64, value| max.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-12 * largest, "{case}: {found}, not {expected}");
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+/// The library's own model, with its gradient where it is checked.
+fn true_gradient(case: &Case) -> (Model<f64>, Point, Gradient) {
+    let mut model = case.model(|dims| cell::Vanilla {}.f64(dims));
+    let point = case.point(&model);
+    let gradient = Gradient::of(&mut model, &point);
+    (model, point, gradient)
+}
+
+fn range(model: &Model<f64>, tensor: &str) -> Range<usize> {
+    let segments = model.layout().segments();
+    segments.iter().find(|segment| segment.tensor == tensor).expect("a tensor").range.clone()
+}
+
+fn scale(gradient: &mut Gradient, factor: f64) {
+    for value in gradient.theta.iter_mut().chain(&mut gradient.state) {
+        *value *= factor;
+    }
+}
+
+/// What the checker found of one bug.
+struct Found {
+    /// Cases that were checked.
+    cases: usize,
+    /// Cases in which anything was wrong.
+    caught: usize,
+    /// The tensors that were wrong in any case.
+    spoilt: BTreeSet<String>,
+    /// The worst of all, and where.
+    worst: Option<(Finding, Case)>,
+}
+
+impl Found {
+    fn among(cases: impl IntoIterator<Item = Case>, check: impl Fn(&Case) -> Vec<Finding>) -> Self {
+        let mut found = Self { cases: 0, caught: 0, spoilt: BTreeSet::new(), worst: None };
+        for case in cases {
+            let mut wrong = check(&case);
+            wrong.retain(|finding| !finding.passes());
+            found.cases += 1;
+            found.caught += usize::from(!wrong.is_empty());
+            found.spoilt.extend(wrong.iter().map(|finding| finding.tensor.clone()));
+            let worst = found.worst.take().into_iter();
+            found.worst = worst
+                .chain(wrong.into_iter().map(|finding| (finding, case)))
+                .max_by(|(a, _), (b, _)| a.worst.error.total_cmp(&b.worst.error));
+        }
+        found
+    }
+
+    #[track_caller]
+    fn check(self, bug: &str, spoilt: &[&str]) {
+        let (worst, case) = self.worst.unwrap_or_else(|| panic!("{bug} was not caught"));
+        println!("{bug:20} in {} of {} cases; at {case}: {worst}", self.caught, self.cases);
+        assert!(self.spoilt.iter().eq(spoilt), "{bug} was found in {:?}", self.spoilt);
+    }
+}
+
+/// `h[t] = tanh(x[t]·W_xh + h[t-1]·W_hh + b_h)` by the definition, one number at a time.
+struct Plain {
+    dims: Dims,
+    bug: Bug,
+    /// The state before the window, then behind each step, `[(1 + steps)·batch_size, hidden_size]`.
+    h: Array2<f64>,
+    /// Gradient by the pre-activations, `[seq_len·batch_size, hidden_size]`.
+    da: Array2<f64>,
+    /// Gradient by `h[t]` from later steps, `[batch_size, hidden_size]`.
+    dh_next: Array2<f64>,
+}
+
+impl Plain {
+    fn layer(dims: Dims, bug: Bug) -> Box<dyn Layer<f64>> {
+        let Dims { hidden_size, batch_size, seq_len, .. } = dims;
+        let zeros = |rows| Array2::zeros((rows, hidden_size));
+        let (da, dh_next) = (zeros(seq_len * batch_size), zeros(batch_size));
+        Box::new(Self { dims, bug, h: zeros(0), da, dh_next })
+    }
+}
+
+impl Layer<f64> for Plain {
+    fn dims(&self) -> Dims {
+        self.dims
+    }
+
+    fn tensors(&self) -> Vec<(&'static str, Shape)> {
+        let Dims { input_size, hidden_size, .. } = self.dims;
+        vec![
+            ("w_xh", Shape::Matrix(input_size, hidden_size)),
+            ("w_hh", Shape::Matrix(hidden_size, hidden_size)),
+            ("b_h", Shape::Vector(hidden_size)),
+        ]
+    }
+
+    fn states(&self) -> &'static [&'static str] {
+        &["h"]
+    }
+
+    fn tape_len(&self) -> usize {
+        self.h.len() + self.da.len() + self.dh_next.len()
+    }
+
+    fn forward(&mut self, theta: &[f64], x: Input<'_, f64>, state: &[f64]) {
+        let Dims { input_size, hidden_size, batch_size, .. } = self.dims;
+        let (w_xh, rest) = theta.split_at(input_size * hidden_size);
+        let (w_hh, b_h) = rest.split_at(hidden_size * hidden_size);
+
+        self.h = Array2::zeros((batch_size + x.rows(), hidden_size));
+        for (h, state) in self.h.iter_mut().zip(state) {
+            *h = *state;
+        }
+        for row in 0..x.rows() {
+            for j in 0..hidden_size {
+                let mut a = b_h[j];
+                for i in 0..input_size {
+                    a += entry(&x, row, i) * w_xh[i * hidden_size + j];
+                }
+                for k in 0..hidden_size {
+                    a += self.h[(row, k)] * w_hh[k * hidden_size + j];
+                }
+                self.h[(row + batch_size, j)] = a.tanh();
+            }
+        }
+    }
+
+    fn output(&self) -> ArrayView2<'_, f64> {
+        self.h.slice_axis(Axis(0), Slice::from(self.dims.batch_size..))
+    }
+
+    fn carry(&self, state: &mut [f64]) {
+        let last = self.h.nrows() - self.dims.batch_size;
+        let h = self.h.slice_axis(Axis(0), Slice::from(last..));
+        for (state, h) in state.iter_mut().zip(h) {
+            *state = *h;
+        }
+    }
+
+    fn backward(
+        &mut self,
+        theta: &[f64],
+        x: Input<'_, f64>,
+        dy: ArrayView2<'_, f64>,
+        grads: Grads<'_, f64>,
+    ) {
+        let bug = self.bug;
+        let Dims { input_size, hidden_size, batch_size, .. } = self.dims;
+        let steps = x.rows() / batch_size;
+        let (w_xh, rest) = theta.split_at(input_size * hidden_size);
+        let (w_hh, _) = rest.split_at(hidden_size * hidden_size);
+        let mut d_w_xh = vec![0.0; w_xh.len()];
+        let mut d_w_hh = vec![0.0; w_hh.len()];
+        let mut d_b_h = vec![0.0; hidden_size];
+        let mut dx = Array2::<f64>::zeros((x.rows(), input_size));
+
+        self.da.slice_axis_mut(Axis(0), Slice::from(..x.rows())).fill(0.0);
+        if bug != Bug::LeftOver {
+            self.dh_next.fill(0.0);
+        }
+        for t in (0..steps).rev() {
+            if bug == Bug::NoLastStep && t + 1 == steps || bug == Bug::NoFirstStep && t == 0 {
+                continue;
+            }
+            let mut dh_prev = Array2::<f64>::zeros((batch_size, hidden_size));
+            for (lane, j) in (0..batch_size).flat_map(|b| (0..hidden_size).map(move |j| (b, j))) {
+                let row = t * batch_size + lane;
+                let dh = match bug {
+                    Bug::NoNextStep => dy[(row, j)],
+                    Bug::TruncatedEarly if t % 3 == 2 => dy[(row, j)],
+                    Bug::LanesMixed => dy[(row, j)] + self.dh_next[(0, j)],
+                    _ => dy[(row, j)] + self.dh_next[(lane, j)],
+                };
+                let h = self.h[(row + batch_size, j)];
+                let da = match bug {
+                    Bug::WrongSlope => dh * (1.0 - h),
+                    Bug::SlopeBeforeStep => dh * (1.0 - self.h[(row, j)] * self.h[(row, j)]),
+                    _ => dh * (1.0 - h * h),
+                };
+
+                let counted = if bug == Bug::FirstLaneOnly && lane != 0 { 0.0 } else { da };
+                self.da[(row, j)] = counted;
+                for i in 0..input_size {
+                    d_w_xh[i * hidden_size + j] += entry(&x, row, i) * counted;
+                    let transposed = bug == Bug::TransposedInput && input_size == hidden_size;
+                    let at = if transposed { j * hidden_size + i } else { i * hidden_size + j };
+                    dx[(row, i)] += w_xh[at] * da;
+                }
+                for k in 0..hidden_size {
+                    let (kj, jk) = (k * hidden_size + j, j * hidden_size + k);
+                    let from = if bug == Bug::StateAfterStep { row + batch_size } else { row };
+                    let at = if bug == Bug::TransposedProduct { jk } else { kj };
+                    d_w_hh[at] += self.h[(from, k)] * counted;
+                    let at = if bug == Bug::TransposedRecurrence { jk } else { kj };
+                    dh_prev[(lane, k)] += w_hh[at] * da;
+                }
+            }
+            if bug == Bug::SavedTooMuch && t == 1 && grads.state.is_none() {
+                continue;
+            }
+            self.dh_next = dh_prev;
+        }
+
+        let rows = if bug == Bug::StaleTape { self.da.nrows() } else { x.rows() };
+        for ((_, j), da) in self.da.indexed_iter().filter(|((row, _), _)| *row < rows) {
+            d_b_h[j] += if bug == Bug::BiasTwice { 2.0 * da } else { *da };
+        }
+        match bug {
+            Bug::OffByAMillionth => {
+                let largest = d_w_hh.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs()));
+                *largest.expect("entries") *= 1.0 + 1e-6;
+            }
+            Bug::NotANumber => d_b_h[1] = f64::NAN,
+            _ => {}
+        }
+        for (out, grad) in grads.theta.iter_mut().zip([d_w_xh, d_w_hh, d_b_h].concat()) {
+            *out = if bug == Bug::Overwritten { grad } else { *out + grad };
+        }
+        if let Some(mut out) = grads.x {
+            match bug {
+                Bug::InputGradientLost => out.fill(0.0),
+                Bug::InputGradientAdded => out += &dx,
+                _ => out.assign(&dx),
+            }
+        }
+        for (out, dh) in grads.state.into_iter().flatten().zip(&self.dh_next) {
+            match bug {
+                Bug::StateGradientLost => {}
+                Bug::StateGradientAdded => *out += dh,
+                _ => *out = *dh,
+            }
+        }
+    }
+}
+
+/// Entry `i` of row `row`; a character is a one-hot vector.
+fn entry(x: &Input<'_, f64>, row: usize, i: usize) -> f64 {
+    match x {
+        Input::Ids(ids) => f64::from(ids[row] as usize == i),
+        Input::Dense(rows) => rows[(row, i)],
+    }
+}

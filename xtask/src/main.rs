@@ -1,0 +1,46 @@
+//! What the workspace does to itself, as `cargo xtask COMMAND`.
+//!
+//! Checks that take arguments, print tables or steer `cargo` would otherwise become shell scripts,
+//! which run on some systems and are tested on none. The alias is in `.cargo/config.toml`.
+//!
+//! A command is a file with an `Args` and a `run`, and its line in [`Command`] and in `main`.
+
+mod gradcheck;
+mod proptest;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a command ends in; the error is for a person to read.
+type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Checks of the workspace")]
+struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks gradients against finite differences.
+    Gradcheck(gradcheck::Args),
+    /// Runs the property tests of the workspace with many cases each.
+    Proptest(proptest::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Xtask::parse().command {
+        Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Proptest(args) => proptest::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
