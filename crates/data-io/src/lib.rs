@@ -1,15 +1,15 @@
 //! Text in, windows out, and weights on disk.
 //!
-//! A [`Tokenizer`] turns text into indices and back, a [`Sweep`] cuts the indices into windows, and
-//! [`TensorFile`] reads and writes named tensors. This crate knows no model: what the tensors mean
-//! is its caller's business.
+//! A [`Source`] reads or makes a text, a [`Tokenizer`] turns it into indices and back, a [`Sweep`]
+//! cuts the indices into windows, and [`TensorFile`] reads and writes named tensors. This crate
+//! knows no model: what the tensors mean is its caller's business.
 
+pub mod source;
 pub mod tensor_file;
-pub mod text;
 pub mod tokenizer;
 mod windows;
 
+pub use source::{Corpus, EncodedCorpus, Paths, Source, TextError, builtin_sources, read_text};
 pub use tensor_file::{FileError, StoredTensor, TensorFile, Values};
-pub use text::{TextError, read_text};
 pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};
 pub use windows::Sweep;

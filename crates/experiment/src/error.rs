@@ -166,13 +166,11 @@ impl Error {
             | Self::OneSymbol { path, .. }
             | Self::RunExists { path }
             | Self::Io { path, .. }
-            | Self::NoModel { path, .. }
-            | Self::Text(TextError::Read { path, .. } | TextError::Empty { path }) => {
-                path.display().to_string()
-            }
+            | Self::NoModel { path, .. } => path.display().to_string(),
             Self::Text(TextError::NotUtf8 { path, line, .. }) => {
                 format!("{}:{line}", path.display())
             }
+            Self::Text(error) => error.path().display().to_string(),
             Self::Tensors(error) => error.path().display().to_string(),
             Self::Init(error) => error.place.clone(),
             Self::Prime { .. } => "--prime".into(),
@@ -188,6 +186,9 @@ impl Error {
             Self::ReadConfig { .. } => "give the path of a TOML file, as in configs/karpathy.toml".into(),
             Self::Text(TextError::Read { .. }) => {
                 "data.path is relative to the config file; check it, or override it with --set data.path=FILE".into()
+            }
+            Self::Text(TextError::NoMatch { .. } | TextError::Pattern { .. }) => {
+                "data.path is relative to the config file; in it * stands for any characters of a name".into()
             }
             Self::Text(TextError::Empty { .. }) => "put some text into it".into(),
             Self::Text(TextError::NotUtf8 { utf16: true, .. }) => {

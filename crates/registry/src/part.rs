@@ -193,7 +193,14 @@ impl<D: ?Sized + 'static> Entry<D> {
 
 fn keys_with_defaults<P: Part>() -> Vec<Key> {
     let defaults = toml::Table::try_from(P::default()).expect("defaults are TOML values");
-    let default = |key: &Key| defaults.get(&key.name).map(ToString::to_string);
+    let schema = schema_for!(P);
+    let required = schema.get("required").and_then(|keys| keys.as_array());
+    let is_required =
+        |key: &Key| required.is_some_and(|keys| keys.iter().any(|name| *name == *key.name));
+    let default = |key: &Key| match defaults.get(&key.name) {
+        Some(value) if !is_required(key) => Some(value.to_string()),
+        _ => None,
+    };
     keys_of::<P>().into_iter().map(|key| Key { default: default(&key), ..key }).collect()
 }
 
@@ -482,6 +489,8 @@ mod tests {
         ];
         assert_eq!(shapes().entries()[1].keys(), expected);
         assert_eq!(shapes().entries()[0].keys(), []);
+        // Without `#[serde(default)]` the key has to be given, whatever the struct's own default.
+        assert_eq!(shapes().entries()[2].keys()[0].default, None);
     }
 
     #[test]

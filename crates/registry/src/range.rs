@@ -93,6 +93,18 @@ range!(
     { "type": "integer", "minimum": 1, "maximum": 1_048_576 }
 );
 range!(
+    /// A number of things, which may be none.
+    Count(i64), "must be from 0 to 1048576",
+    |value| 0 <= value && value <= 1 << 20,
+    { "type": "integer", "minimum": 0, "maximum": 1_048_576 }
+);
+range!(
+    /// Characters of a text held in memory.
+    Length(i64), "must be from 1 to 100000000",
+    |value| 1 <= value && value <= 100_000_000,
+    { "type": "integer", "minimum": 1, "maximum": 100_000_000 }
+);
+range!(
     /// A number of steps to take.
     Steps(i64), "must be from 1 to 10^12",
     |value| 1 <= value && value <= 1_000_000_000_000,
@@ -112,6 +124,20 @@ range!(
 );
 
 impl Size {
+    /// The number as a length.
+    pub const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Count {
+    /// The number as a length.
+    pub const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Length {
     /// The number as a length.
     pub const fn as_usize(self) -> usize {
         self.0 as usize
@@ -161,6 +187,11 @@ mod tests {
         check::<Size>("1_048_576", "ok");
         check::<Size>("1_048_577", "must be from 1 to 1048576, found 1048577");
         check::<Size>("0", "must be from 1 to 1048576, found 0");
+        check::<Count>("0", "ok");
+        check::<Count>("1_048_577", "must be from 0 to 1048576, found 1048577");
+        check::<Length>("1", "ok");
+        check::<Length>("0", "must be from 1 to 100000000, found 0");
+        check::<Length>("100_000_001", "must be from 1 to 100000000, found 100000001");
         check::<Steps>("1_000_000_000_000", "ok");
         check::<Steps>("1_000_000_000_001", "must be from 1 to 10^12, found 1000000000001");
         check::<Every>("0", "ok");

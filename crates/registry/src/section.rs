@@ -142,8 +142,9 @@ impl<'d> Section<'d> {
         table.get(*last).map(Spanned::span)
     }
 
-    /// Replaces the string at a path of keys below this section, if one stands there.
-    pub fn map_string(&mut self, path: &[&str], map: impl FnOnce(&str) -> String) {
+    /// Replaces the string at a path of keys below this section, or each string of the array there;
+    /// what else may stand there is left alone.
+    pub fn map_string(&mut self, path: &[&str], mut map: impl FnMut(&str) -> String) {
         let Some((last, parents)) = path.split_last() else { return };
         let mut table = &mut self.table;
         for key in parents {
@@ -152,8 +153,17 @@ impl<'d> Section<'d> {
                 _ => return,
             }
         }
-        if let Some(DeValue::String(text)) = table.get_mut(*last).map(Spanned::get_mut) {
-            *text = map(text).into();
+        let mut replace = |value: &mut DeValue<'d>| {
+            if let DeValue::String(text) = value {
+                *text = map(text).into();
+            }
+        };
+        match table.get_mut(*last).map(Spanned::get_mut) {
+            Some(DeValue::Array(items)) => {
+                items.iter_mut().for_each(|item| replace(item.get_mut()));
+            }
+            Some(value) => replace(value),
+            None => {}
         }
     }
 
@@ -515,12 +525,13 @@ mod tests {
 
     #[test]
     fn a_string_is_mapped_where_it_stands() {
-        let document = Document::new("f", "a.b = \"x\"\nc = 1", [""; 0]);
+        let document = Document::new("f", "a.b = \"x\"\nc = 1\nd = ['y', 'z']", [""; 0]);
         let mut root = document.parse().expect("valid");
-        for path in [&["a", "b"][..], &["a", "c"], &["c"], &["c", "d"], &[]] {
+        for path in [&["a", "b"][..], &["a", "c"], &["c"], &["c", "d"], &["d"], &[]] {
             root.map_string(path, |text| format!("{text}!"));
         }
         assert_eq!(root.section("a").unwrap().value::<String>("b"), Ok(Some("x!".into())));
         assert_eq!(root.value::<i64>("c"), Ok(Some(1)));
+        assert_eq!(root.value("d"), Ok(Some(["y!".to_owned(), "z!".into()])));
     }
 }

@@ -18,6 +18,8 @@ pub enum Stream {
     Sample = 1,
     /// Noise added to gradients.
     Noise = 2,
+    /// Made texts, and the order in which texts are read.
+    Data = 3,
 }
 
 /// The generator of `seed` for one purpose, at its start.

@@ -1,0 +1,286 @@
+//! Sources of text, one file each: files, and processes whose entropy is known.
+//!
+//! No model predicts a text better than its entropy rate, so a made text says how good a model is
+//! in a way that no file can.
+
+mod copy;
+mod dyck;
+mod markov;
+mod text;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use registry::range::Size;
+use registry::{Conflict, Entry, Part, Registry};
+use tensor_core::rng::{Rng, uniform};
+
+pub use self::copy::Copy;
+pub use self::dyck::Dyck;
+pub use self::markov::Markov;
+pub use self::text::{Paths, Text, read_text};
+use crate::{Tokenizer, UnknownSymbol};
+
+/// Where a text comes from: what `data.kind` names.
+pub trait Source: Send + Sync {
+    /// Reads or makes the whole text, the same one each time.
+    ///
+    /// # Errors
+    /// If a file cannot be read or holds no text.
+    fn read(&self) -> Result<Corpus, TextError>;
+}
+
+/// The entry of source `P`.
+pub fn entry<P: Part + Source>() -> Entry<dyn Source> {
+    Entry::new::<P>(|part| Box::new(part))
+}
+
+/// Every source this crate offers, by the name a config uses.
+pub fn builtin_sources() -> Registry<dyn Source> {
+    Registry::new("source", [entry::<Copy>(), entry::<Dyck>(), entry::<Markov>(), entry::<Text>()])
+}
+
+/// A text, and what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corpus {
+    /// All of it.
+    pub text: String,
+    /// Where each document starts, in bytes of `text`, in order. The first starts at 0; a model
+    /// forgets at each of them what it read before.
+    pub documents: Vec<usize>,
+    /// Nats per character that the text holds on average, which no model's loss can fall below
+    /// other than by luck or by heart. `None` where nobody knows.
+    pub entropy: Option<f64>,
+}
+
+/// A [`Corpus`] as indices into a vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedCorpus {
+    /// The indices of the text.
+    pub ids: Vec<u32>,
+    /// Where each document starts, in positions of `ids`, in order.
+    pub documents: Vec<usize>,
+}
+
+impl Corpus {
+    /// The corpus in the symbols of `tokenizer`, none of which spans two documents.
+    ///
+    /// # Errors
+    /// On a symbol that the vocabulary does not have.
+    pub fn encode(&self, tokenizer: &dyn Tokenizer) -> Result<EncodedCorpus, UnknownSymbol> {
+        let (mut ids, mut documents) = (Vec::new(), Vec::with_capacity(self.documents.len()));
+        let ends = self.documents.iter().skip(1).copied().chain([self.text.len()]);
+        for (start, end) in self.documents.iter().copied().zip(ends) {
+            documents.push(ids.len());
+            let document = tokenizer.encode(&self.text[start..end]).map_err(|unknown| {
+                let position = self.text[..start].chars().count() + unknown.position;
+                UnknownSymbol { position, ..unknown }
+            })?;
+            ids.extend(document);
+        }
+        Ok(EncodedCorpus { ids, documents })
+    }
+}
+
+/// A text that cannot be trained on.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// The file cannot be read.
+    #[error("cannot read the text: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A pattern that no file matches.
+    #[error("no file matches this pattern")]
+    NoMatch {
+        /// The pattern.
+        path: PathBuf,
+    },
+    /// Something that is neither a file nor a pattern.
+    #[error("not a pattern of file names: {reason}")]
+    Pattern {
+        /// The would-be pattern.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A byte that no UTF-8 text has there.
+    #[error("not UTF-8: byte 0x{byte:02x} at offset {offset}")]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line it is in, from 1.
+        line: usize,
+        /// Bytes before it.
+        offset: usize,
+        /// Its value.
+        byte: u8,
+        /// Whether the file starts as UTF-16 does.
+        utf16: bool,
+    },
+    /// Nothing there.
+    #[error("the text is empty")]
+    Empty {
+        /// The file, the first of several.
+        path: PathBuf,
+    },
+}
+
+impl TextError {
+    /// The file or pattern.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::NoMatch { path }
+            | Self::Pattern { path, .. }
+            | Self::NotUtf8 { path, .. }
+            | Self::Empty { path } => path,
+        }
+    }
+}
+
+/// The `index`-th symbol of a made text.
+fn letter(index: usize) -> char {
+    char::from(b'a' + index as u8)
+}
+
+/// Refuses a number of symbols for which there are no letters, or nothing to predict.
+fn check_letters(symbols: Size) -> Result<(), Conflict> {
+    if (2..=26).contains(&symbols.get()) {
+        return Ok(());
+    }
+    let message = format!("must be from 2 to 26, found {}", symbols.get());
+    Err(Conflict { key: "symbols", message, help: "the symbols are letters from a to z".into() })
+}
+
+/// A number below `n`, each equally likely.
+fn below(rng: &mut Rng, n: usize) -> usize {
+    (uniform(rng) * n as f64) as usize
+}
+
+/// Entropy of a distribution in nats, `-Σ p ln p`.
+fn entropy(probabilities: &[f64]) -> f64 {
+    let terms = probabilities.iter().filter(|p| 0.0 < **p).map(|p| p * libm::log(*p));
+    0.0 - terms.sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use registry::{Chosen, Document};
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::builtin_tokenizers;
+
+    pub(super) fn choose(config: &str) -> Result<Chosen<dyn Source>, String> {
+        let mut registry = builtin_sources();
+        registry.register(entry::<Alphabet>());
+        let document = Document::new("config", config, [""; 0]);
+        let part = document.parse().and_then(|mut root| root.part("data", "text"));
+        part.and_then(|part| registry.choose(part)).map_err(|error| error.message)
+    }
+
+    /// A source of another crate.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    struct Alphabet {}
+
+    impl Part for Alphabet {
+        const NAME: &'static str = "alphabet";
+        const SUMMARY: &'static str = "the letters in order";
+        const SOURCE: &'static str = "this test";
+    }
+
+    impl Source for Alphabet {
+        fn read(&self) -> Result<Corpus, TextError> {
+            let text = ('a'..='z').collect();
+            Ok(Corpus { text, documents: vec![0], entropy: Some(0.0) })
+        }
+    }
+
+    #[test]
+    fn a_source_from_outside_is_chosen_by_its_name() {
+        let corpus = choose("data.kind = \"alphabet\"").expect("registered").read();
+        assert_eq!(corpus.expect("always").text.len(), 26);
+    }
+
+    #[test]
+    fn every_made_text_repeats_itself_and_changes_with_its_seed() {
+        for kind in ["copy", "dyck", "markov"] {
+            let read = |length: usize, seed: u64| {
+                let keys = format!("kind = \"{kind}\", length = {length}, seed = {seed}");
+                let source = choose(&format!("data = {{ {keys} }}")).expect("valid");
+                source.read().expect("made without files")
+            };
+            let corpus = read(5000, 1);
+            assert_eq!(corpus, read(5000, 1), "{kind}");
+            assert_ne!(corpus, read(5000, 2), "{kind}");
+            assert_eq!(corpus.text.len(), 5000, "{kind}");
+            assert_eq!(corpus.text[..3000], read(3000, 1).text, "{kind}");
+            assert_eq!(read(1, 1).text, corpus.text[..1], "{kind}");
+            let documents = &corpus.documents;
+            assert!(documents[0] == 0 && documents.is_sorted_by(|a, b| a < b), "{kind}");
+            let largest = (corpus.text.len() as f64).ln();
+            assert!(
+                corpus.entropy.is_some_and(|entropy| (0.0..largest).contains(&entropy)),
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_out_of_their_range_are_refused() {
+        let check = |keys: &str, expected: &str| {
+            let found = choose(&format!("data = {{ {keys} }}")).map(|_| ()).expect_err("refused");
+            assert_eq!(found, expected);
+        };
+        check("kind = 'copy', symbols = 27", "`data.symbols` must be from 2 to 26, found 27");
+        check("kind = 'markov', symbols = 1", "`data.symbols` must be from 2 to 26, found 1");
+        check(
+            "kind = 'markov', symbols = 4, order = 6",
+            "`data.order` makes 4^6 contexts, and 1024 are the most",
+        );
+        check(
+            "kind = 'markov', order = 1000000",
+            "`data.order` makes 8^1000000 contexts, and 1024 are the most",
+        );
+        check("kind = 'dyck', kinds = 5", "`data.kinds` must be from 1 to 4, found 5");
+        check(
+            "kind = 'dyck', p_open = 1",
+            "`data.p_open` must be at least 0 and less than 1, found 1",
+        );
+        check("kind = 'text'", "`data.path` is missing");
+        check(
+            "path = 3",
+            "`data.path` invalid type: integer `3`, expected a path or an array of paths",
+        );
+        check("path = []", "`data.path` invalid length 0, expected a path or an array of paths");
+    }
+
+    #[test]
+    fn documents_start_where_their_first_index_is() {
+        let text = "héa\nb\n漢字".to_owned();
+        let corpus = Corpus { text, documents: vec![0, 4, 6, 7], entropy: None };
+        let positions =
+            [("byte", [0, 4, 6, 7]), ("char", [0, 3, 5, 6]), ("char_byte", [0, 4, 6, 7])];
+        for (name, expected) in positions {
+            let registry = builtin_tokenizers();
+            let document = Document::new("config", format!("tokenizer = \"{name}\""), [""; 0]);
+            let part = document.parse().and_then(|mut root| root.part("tokenizer", ""));
+            let builder = part.and_then(|part| registry.choose(part)).expect("registered");
+            let tokenizer = builder.fit(&corpus.text);
+            let encoded = corpus.encode(&*tokenizer).expect("its own text");
+            assert_eq!(encoded.documents, expected, "{name}");
+            assert_eq!(tokenizer.decode(&encoded.ids), corpus.text, "{name}");
+            if name == "char" {
+                let unknown = Corpus { text: "héa\nb\nx".into(), ..corpus.clone() };
+                let unknown = Corpus { documents: vec![0, 4, 6], ..unknown };
+                let error = unknown.encode(&*tokenizer).expect_err("x is new");
+                assert_eq!((error.symbol, error.position), ('x', 7));
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Text files, one or many.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use glob::{MatchOptions, Pattern, glob_with};
+use registry::Part;
+use schemars::JsonSchema;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Corpus, Source, TextError};
+
+/// Keys of `text`.
+///
+/// Each file is a document. A separator cuts files into more of them, and is the first thing in the
+/// document it opens: a model that starts from nothing is given the separator to read, as the `.`
+/// around makemore's names, and predicting the next separator is how it ends a document.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Text {
+    /// the text file, a pattern such as "texts/*.txt", or an array of those
+    pub path: Paths,
+    /// text that opens a document, at which the state is zeroed, such as "\n"; empty for none
+    #[serde(default)]
+    pub separator: String,
+}
+
+impl Part for Text {
+    const NAME: &'static str = "text";
+    const SUMMARY: &'static str = "text files, one after the other";
+    const SOURCE: &'static str = "char-rnn, Karpathy 2015";
+}
+
+impl Source for Text {
+    fn read(&self) -> Result<Corpus, TextError> {
+        let (mut text, mut documents) = (String::new(), Vec::new());
+        let files = self.path.files()?;
+        for file in &files {
+            let content = read_file(file)?;
+            add_document_starts(&mut documents, &text, &content, &self.separator);
+            text.push_str(&content);
+        }
+        match files.into_iter().next() {
+            Some(path) if text.is_empty() => Err(TextError::Empty { path }),
+            _ => Ok(Corpus { text, documents, entropy: None }),
+        }
+    }
+}
+
+/// Adds the starts of documents in `content`, which follows `before` in the text.
+fn add_document_starts(documents: &mut Vec<usize>, before: &str, content: &str, separator: &str) {
+    let start = before.len();
+    if content.is_empty() {
+        return;
+    }
+    // A separator at the end of the last file has opened the document already.
+    let is_open = !separator.is_empty()
+        && before.ends_with(separator)
+        && documents.last().is_some_and(|last| last + separator.len() == start);
+    if !is_open {
+        documents.push(start);
+    }
+    if !separator.is_empty() {
+        let separators = content.match_indices(separator).map(|(at, _)| start + at);
+        documents.extend(separators.filter(|at| is_open || start < *at));
+    }
+}
+
+/// One path or several, each of which may be a pattern.
+///
+/// In a pattern `*` stands for any characters of a name, `?` for one, `[ab]` for one of those, and
+/// `**` for any directories; hidden files are left out. What is there under the very name given is
+/// meant literally, so a file may be called `a[1].txt`. The files of a pattern are in the order of
+/// their paths, byte by byte and component by component, the patterns in the order given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Paths {
+    /// A path or pattern.
+    One(String),
+    /// Several; at least one.
+    Many(Vec<String>),
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self::One(String::new())
+    }
+}
+
+impl Paths {
+    /// The paths and patterns in order.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Many(paths) => paths,
+        }
+    }
+
+    /// The same with another path for each.
+    pub fn map(&self, mut map: impl FnMut(&str) -> String) -> Self {
+        match self {
+            Self::One(path) => Self::One(map(path)),
+            Self::Many(paths) => Self::Many(paths.iter().map(|path| map(path)).collect()),
+        }
+    }
+
+    /// The files they stand for.
+    ///
+    /// # Errors
+    /// If a pattern matches nothing, or is none.
+    pub fn files(&self) -> Result<Vec<PathBuf>, TextError> {
+        let files: Vec<_> =
+            self.as_slice().iter().map(|path| files_of(path)).collect::<Result<_, _>>()?;
+        Ok(files.concat())
+    }
+}
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        // An untagged enum would say no more than that nothing fits.
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Paths;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path or an array of paths")
+            }
+            fn visit_str<E>(self, path: &str) -> Result<Paths, E> {
+                Ok(Paths::One(path.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Paths, A::Error> {
+                let mut paths = Vec::new();
+                while let Some(path) = items.next_element()? {
+                    paths.push(path);
+                }
+                if paths.is_empty() {
+                    return Err(A::Error::invalid_length(0, &self));
+                }
+                Ok(Paths::Many(paths))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+fn files_of(path: &str) -> Result<Vec<PathBuf>, TextError> {
+    let whole = Path::new(path);
+    if !path.contains(['*', '?', '[']) || whole.exists() {
+        return Ok(vec![whole.to_owned()]);
+    }
+    // Directories that are there are meant literally: nobody chose their names for this pattern.
+    let (mut directory, mut rest) = (PathBuf::new(), whole.components());
+    while let Some(name) = rest.clone().next()
+        && directory.join(name).is_dir()
+    {
+        directory.push(name);
+        rest.next();
+    }
+    let directory = Pattern::escape(&directory.to_string_lossy());
+    let pattern = Path::new(&directory).join(rest.as_path());
+
+    let options = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let matches = glob_with(&pattern.to_string_lossy(), options)
+        .map_err(|error| TextError::Pattern { path: whole.to_owned(), reason: error.msg })?;
+    let mut files = Vec::new();
+    for found in matches {
+        let found = found.map_err(|error| TextError::Read {
+            path: error.path().to_owned(),
+            source: error.into(),
+        })?;
+        if found.is_file() {
+            files.push(found);
+        }
+    }
+    if files.is_empty() {
+        return Err(TextError::NoMatch { path: whole.to_owned() });
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Reads a whole text as it is: line ends and a byte order mark are characters like others.
+///
+/// # Errors
+/// If the file cannot be read, is empty, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, TextError> {
+    match read_file(path)? {
+        text if text.is_empty() => Err(TextError::Empty { path: path.to_owned() }),
+        text => Ok(text),
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, TextError> {
+    let path = path.to_owned();
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(TextError::Read { path, source }),
+    };
+    String::from_utf8(bytes).map_err(|error| {
+        let (offset, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let line = 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count();
+        let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+        TextError::NotUtf8 { path, line, offset, byte: bytes[offset], utf16 }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn directory(files: &[(&str, &[u8])]) -> TempDir {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (name, content) in files {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().expect("in the directory")).expect("writable");
+            fs::write(path, content).expect("writable");
+        }
+        directory
+    }
+
+    fn read(directory: &TempDir, paths: &[&str], separator: &str) -> Result<Corpus, TextError> {
+        let path = Paths::Many(paths.iter().map(ToString::to_string).collect());
+        let path = path.map(|path| directory.path().join(path).display().to_string());
+        Text { path, separator: separator.into() }.read()
+    }
+
+    #[test]
+    fn files_are_in_the_order_given_and_sorted_within_a_pattern() {
+        let directory = directory(&[
+            ("t/b.txt", b"B"),
+            ("t/a.txt", b"A"),
+            ("t/sub/c.txt", b"C"),
+            ("t/.hidden.txt", b"H"),
+            ("t/d.md", b"D"),
+            ("t/t.txt", b"T"),
+            ("t/x.txt/inside", b"I"),
+            ("e.txt", "É".as_bytes()),
+        ]);
+        let check = |paths: &[&str], expected: &str| {
+            let corpus = read(&directory, paths, "").expect("readable");
+            assert_eq!(corpus.text, expected, "{paths:?}");
+        };
+        check(&["e.txt"], "É");
+        check(&["t/*.txt"], "ABT");
+        check(&["t/*"], "ABDT");
+        check(&["t/**/*.txt"], "ABCT");
+        check(&["t/[b-d].*", "e.txt", "t/?.txt"], "BDÉABT");
+    }
+
+    #[test]
+    fn a_name_that_is_there_is_no_pattern() {
+        let directory = directory(&[
+            ("a[1].txt", b"bracket"),
+            ("a1.txt", b"one"),
+            ("[x]*/n1.txt", b"in "),
+            ("[x]*/n2.txt", b"brackets"),
+            ("xx/n3.txt", b"no"),
+        ]);
+        assert_eq!(read(&directory, &["a[1].txt"], "").expect("there").text, "bracket");
+        assert_eq!(read(&directory, &["[x]*/n?.txt"], "").expect("there").text, "in brackets");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let directory = directory(&[
+            ("good.txt", b"good"),
+            ("latin1.txt", b"line\nna\xefve"),
+            ("utf16.txt", b"\xff\xfea\0"),
+            ("empty.txt", b""),
+            ("empty2.txt", b""),
+        ]);
+        let check = |paths: &[&str], name: &str, expected: &str| {
+            let error = read(&directory, paths, "").expect_err("unreadable");
+            assert_eq!(error.path(), directory.path().join(name), "{paths:?}");
+            let error = error.to_string();
+            assert!(error.starts_with(expected), "{paths:?}: {error}");
+        };
+        check(&["good.txt", "none.txt"], "none.txt", "cannot read the text: ");
+        check(&["good.txt", "n*.md"], "n*.md", "no file matches this pattern");
+        check(&["gone/*.txt"], "gone/*.txt", "no file matches this pattern");
+        check(&["a***"], "a***", "not a pattern of file names: wildcards are either regular");
+        check(&["g*.txt", "l*.txt"], "latin1.txt", "not UTF-8: byte 0xef at offset 7");
+        check(&["utf16.txt"], "utf16.txt", "not UTF-8: byte 0xff at offset 0");
+        check(&["empty2.txt"], "empty2.txt", "the text is empty");
+        check(&["empty*.txt"], "empty.txt", "the text is empty");
+        assert_eq!(read(&directory, &["empty.txt", "good.txt"], "").expect("some").documents, [0]);
+
+        let error = read(&directory, &["latin1.txt"], "").expect_err("not UTF-8");
+        assert!(matches!(error, TextError::NotUtf8 { line: 2, utf16: false, .. }));
+        let error = read(&directory, &["utf16.txt"], "").expect_err("not UTF-8");
+        assert!(matches!(error, TextError::NotUtf8 { line: 1, utf16: true, .. }));
+        let error = read_text(&directory.path().join("empty.txt")).expect_err("empty");
+        assert!(matches!(error, TextError::Empty { .. }));
+    }
+
+    #[test]
+    fn a_separator_opens_a_document() {
+        let check = |files: &[&str], separator: &str, expected: &[&str]| {
+            let (mut text, mut documents) = (String::new(), Vec::new());
+            for content in files {
+                add_document_starts(&mut documents, &text, content, separator);
+                text.push_str(content);
+            }
+            let ends = documents.iter().skip(1).copied().chain([text.len()]);
+            let found: Vec<_> =
+                documents.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect();
+            assert_eq!(found, expected, "{files:?}");
+        };
+        check(&["emma\nava\n"], "\n", &["emma", "\nava", "\n"]);
+        check(&["emma\nava"], "", &["emma\nava"]);
+        check(&["a", "b", "", "c"], "", &["a", "b", "c"]);
+        // Whether a file ends with the separator makes no difference to the next one.
+        check(&["emma\n", "ava\n"], "\n", &["emma", "\nava", "\n"]);
+        check(&["emma", "\nava"], "\n", &["emma", "\nava"]);
+        check(&["emma", "ava"], "\n", &["emma", "ava"]);
+        check(&["a\n", "\nb"], "\n", &["a", "\n", "\nb"]);
+        check(&["\n", "b"], "\n", &["\nb"]);
+        check(&["a\n\n\n", "b"], "\n\n", &["a", "\n\n\n", "b"]);
+        check(&["a<|é|>b<|é|>"], "<|é|>", &["a", "<|é|>b", "<|é|>"]);
+        // A separator across two files is none.
+        check(&["a\n", "\nb"], "\n\n", &["a\n", "\nb"]);
+    }
+}
