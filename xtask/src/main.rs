@@ -7,6 +7,7 @@
 
 mod gradcheck;
 mod proptest;
+mod seeds;
 mod table;
 
 use std::process::ExitCode;
@@ -29,12 +30,15 @@ enum Command {
     Gradcheck(gradcheck::Args),
     /// Runs the property tests of the workspace with many cases each.
     Proptest(proptest::Args),
+    /// Trains the seed's config with several seeds, and shows where each ends.
+    Seeds(seeds::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Gradcheck(args) => gradcheck::run(args),
         Command::Proptest(args) => proptest::run(args),
+        Command::Seeds(args) => seeds::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

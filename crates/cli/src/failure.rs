@@ -101,6 +101,10 @@ fn printable(text: &str) -> String {
 
 /// What clap says before its usage and hints, on one line.
 fn first_paragraph(error: &clap::Error) -> String {
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+    if matches!(error.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand) {
+        return "no command given".into();
+    }
     let text = error.to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<_> = paragraph.trim_start_matches("error: ").split_whitespace().collect();

@@ -16,7 +16,7 @@ pub enum Error {
         /// The config file.
         file: String,
         /// The key or value to change, unless something is missing.
-        place: Option<Place>,
+        place: Option<Box<Place>>,
         /// What is wrong.
         message: String,
         /// How to mend it.
@@ -132,9 +132,11 @@ impl Error {
     pub fn config(error: ConfigError, document: &Document) -> Self {
         Self::Config {
             file: document.name().to_owned(),
-            place: error.span.map(|span| document.place(&span)),
+            place: error.span.map(|span| Box::new(document.place(&span))),
             message: error.message,
-            help: error.help,
+            help: error
+                .help
+                .or_else(|| Some("`cli list` shows every key with its default and range".into())),
         }
     }
 

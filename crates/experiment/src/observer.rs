@@ -86,7 +86,7 @@ fn train_in<T: Dtype>(
 ) -> Result<Outcome, Error> {
     let config = experiment.config();
     let steps = config.train.steps.get() as u64;
-    let mut trainer = Trainer::<T>::new(experiment)?;
+    let mut trainer = Trainer::<T>::new(experiment);
     let mut outcome = Outcome { step: 0, stopped: false, best: None };
     let mut saved = None;
     let mut tell = |event: Event<'_>| {

@@ -7,13 +7,14 @@ use data_io::{Sweep, Tokenizer, read_text};
 use registry::Document;
 use registry::range::Share;
 use rnn_model::{Dims, Model};
+use tensor_core::rng::{Stream, stream};
 use tensor_core::{Layout, Shape};
 
 use crate::memory::{self, Memory};
 use crate::{Config, Dtype, Error, Parts};
 
-/// What a config asks for, ready to be trained: its parts are found, its text is read and cut, and
-/// the run is known to fit into the machine.
+/// What a config asks for, ready to be trained: its parts are found, its text is read and cut, its
+/// initial weights are at hand, and the run is known to fit into the machine.
 pub struct Experiment {
     config: Config,
     /// The config file's name without directories and ending: what a run directory is called.
@@ -23,7 +24,7 @@ pub struct Experiment {
     train: Range<usize>,
     val: Range<usize>,
     sweep: Sweep,
-    n_params: usize,
+    initial: Vec<f64>,
     memory: Memory,
 }
 
@@ -61,8 +62,8 @@ impl Experiment {
         }
         let stem = Path::new(document.name()).file_stem();
         let name = stem.map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
-        let n_params = n_params as usize;
-        Ok(Self { config, name, tokenizer, ids, train, val, sweep, n_params, memory })
+        let initial = initial_weights(&config, tokenizer.vocab_size(), n_params as usize)?;
+        Ok(Self { config, name, tokenizer, ids, train, val, sweep, initial, memory })
     }
 
     /// The config.
@@ -102,7 +103,12 @@ impl Experiment {
 
     /// Number of trained parameters.
     pub fn n_params(&self) -> usize {
-        self.n_params
+        self.initial.len()
+    }
+
+    /// The parameters before the first step, in double precision whatever the run computes in.
+    pub fn initial(&self) -> &[f64] {
+        &self.initial
     }
 
     /// The memory a run takes.
@@ -135,6 +141,15 @@ fn layer_dims(
         let input_size = if index == 0 { vocab_size } else { hidden_size };
         Dims { input_size, hidden_size, batch_size, seq_len }
     })
+}
+
+fn initial_weights(config: &Config, vocab_size: usize, n_params: usize) -> Result<Vec<f64>, Error> {
+    let model = build_model::<f64>(config, vocab_size, 1, 1);
+    let mut initial = vec![0.0; n_params];
+    let mut rng = stream(config.train.seed.get() as u64, Stream::Init);
+    let hidden_size = config.model.hidden_size.as_usize();
+    config.init.init(model.layout(), hidden_size, &mut rng, &mut initial)?;
+    Ok(initial)
 }
 
 /// Cuts `len` characters into training, validation and test text.

@@ -65,10 +65,7 @@ const EVAL_STEPS: usize = 128;
 
 impl<'e, T: Dtype> Trainer<'e, T> {
     /// A trainer before its first step, with initial weights.
-    ///
-    /// # Errors
-    /// If the initial weights come from a file that does not hold them.
-    pub fn new(experiment: &'e Experiment) -> Result<Self, Error> {
+    pub fn new(experiment: &'e Experiment) -> Self {
         let config = experiment.config();
         let (batch_size, seq_len) =
             (config.train.batch_size.as_usize(), config.train.seq_len.as_usize());
@@ -77,13 +74,9 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let model = build_model::<T>(config, vocab_size, batch_size, seq_len);
         let layout = model.layout();
 
-        let mut initial = vec![0.0; layout.len()];
-        let hidden_size = config.model.hidden_size.as_usize();
-        config.init.init(layout, hidden_size, &mut stream(seed, Stream::Init), &mut initial)?;
-        let theta: Vec<T> = initial.into_iter().map(T::from_f64).collect();
-
+        let theta: Vec<T> = experiment.initial().iter().map(|value| T::from_f64(*value)).collect();
         let n = batch_size * seq_len;
-        Ok(Self {
+        Self {
             grads: vec![T::ZERO; theta.len()],
             state: model.zero_state(),
             transforms: config
@@ -109,7 +102,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             theta,
             model,
             experiment,
-        })
+        }
     }
 
     /// Trains on the next window. Allocates nothing.

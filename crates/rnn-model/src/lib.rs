@@ -2,7 +2,7 @@
 //! and drawing characters from the model.
 //!
 //! A [`Model`] is an architecture with its tape; it owns no parameters. All parameters are one flat
-//! buffer `theta`, gradients mirror it, and a [`Layout`] names the tensors laid over both. Recurrent
+//! buffer `theta`, gradients mirror it, and a [`Layout`](tensor_core::Layout) names the tensors laid over both. Recurrent
 //! state is passed in and out explicitly.
 //!
 //! To add a cell, write its element-wise equations as a [`Cell`] in a file under `cell/`, and add a

@@ -6,7 +6,7 @@
 //!
 //! Orders of summation, on which bits depend: [`gemm`], [`gemm_acc`] and [`gemm_tn_acc`] add the
 //! terms of each output in the order of the inner index, one rounding for each product and sum;
-//! [`gemm_nt`] takes each output as one [`dot`](crate::reduce::dot).
+//! [`gemm_nt`] takes each output as one [`dot`].
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 

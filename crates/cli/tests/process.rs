@@ -1,0 +1,75 @@
+//! What only a real process shows: closed pipes, full devices, exit codes.
+
+#![cfg(unix)]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn cli(run: &Path) -> Command {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/karpathy.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cli"));
+    command.arg("run").arg(config).arg("--out").arg(run);
+    command.args(["--set", "sample.every=10", "--set", "train.steps=100000000"]);
+    command
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_run_with_a_checkpoint() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let mut child = cli(&run)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    out.read_line(&mut line).expect("a line");
+    drop(out);
+    let output = child.wait_with_output().expect("it ends");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(line, "data has 1557 characters, 58 unique.\n");
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    assert!(error.contains("standard output is closed"), "{error}");
+    let checkpoints = std::fs::read_dir(run.join("checkpoints")).expect("a run directory");
+    assert_eq!(checkpoints.count(), 1);
+}
+
+#[test]
+fn a_full_device_ends_the_run_with_an_error() {
+    let Ok(full) = File::options().write(true).open("/dev/full") else {
+        eprintln!("skipped: this system has no /dev/full");
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let output = cli(&run).stdout(full).output().expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.starts_with("error: standard output: cannot write: No space left"), "{error}");
+
+    let full = File::options().write(true).open("/dev/full").expect("it was there");
+    let mut list = Command::new(env!("CARGO_BIN_EXE_cli"));
+    let status = list.arg("list").stdout(full).stderr(Stdio::null()).status().expect("it starts");
+    assert_eq!(status.code(), Some(4));
+}
+
+#[test]
+fn nothing_is_printed_in_colour_and_quiet_is_quiet() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let short = ["--set", "train.steps=20", "--set", "log.every=10"];
+    let output = cli(&directory.path().join("a")).args(short).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(0));
+    for stream in [&output.stdout, &output.stderr] {
+        assert!(!stream.contains(&0x1b) && !stream.contains(&b'\r'), "no escape codes");
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.starts_with("step 10 of 20  smoothed loss "), "{error}");
+
+    let quiet = cli(&directory.path().join("b")).args(short).arg("--quiet").output();
+    let quiet = quiet.expect("it starts");
+    assert_eq!((quiet.stdout.len(), quiet.stderr.len()), (0, 0));
+}

@@ -1,0 +1,336 @@
+//! Bad input gets a clear word: where, what, how to mend it, the right exit code, nothing written.
+
+use std::path::Path;
+
+use integration_tests::{cli, project};
+
+const CONFIG: &str = "[data]\npath = \"text.txt\"\n";
+const TEXT: &[u8] = b"the quick brown fox jumps over the lazy dog, then the dog sleeps.\n";
+
+/// Runs a config over a text in an empty directory, and compares exit code and the error's first
+/// line, in which the directory's name is left out. Nothing may be written.
+#[track_caller]
+fn check_run(config: &str, text: Option<&[u8]>, sets: &[&str], code: u8, expected: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("c.toml"), config).expect("writable");
+    if let Some(text) = text {
+        std::fs::write(path("text.txt"), text).expect("writable");
+    }
+    let before = entries(directory.path());
+    let (config, out) = (path("c.toml").display().to_string(), path("run").display().to_string());
+    let mut args = vec!["run", &config, "--out", &out];
+    args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+    let output = cli(&args);
+
+    let here = format!("{}/", directory.path().display());
+    let error = output.err.replace(&here, "");
+    assert_eq!(error.lines().next().unwrap_or_default(), expected);
+    assert_eq!(output.code, code, "{error}");
+    assert!(error.lines().count() <= 6, "{error}");
+    assert!(error.lines().last().is_some_and(|line| line.starts_with("help: ")), "{error}");
+    assert_eq!(output.out, "");
+    assert_eq!(entries(directory.path()), before, "something was written");
+}
+
+fn entries(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+#[track_caller]
+fn check_text(text: &[u8], code: u8, expected: &str) {
+    check_run(CONFIG, Some(text), &[], code, expected);
+}
+
+#[track_caller]
+fn check_config(more: &str, expected: &str) {
+    check_run(&format!("{CONFIG}{more}"), Some(TEXT), &[], 2, expected);
+}
+
+#[track_caller]
+fn check_set(set: &str, expected: &str) {
+    check_run(CONFIG, Some(TEXT), &[set], 2, &format!("error: --set {set}: {expected}"));
+}
+
+#[test]
+fn texts_that_cannot_be_trained_on() {
+    check_run(
+        CONFIG,
+        None,
+        &[],
+        3,
+        "error: text.txt: cannot read the text: No such file or directory (os error 2)",
+    );
+    check_text(b"", 3, "error: text.txt: the text is empty");
+    check_text(
+        b"a",
+        3,
+        "error: text.txt: every character of the text is \"a\": there is nothing to predict",
+    );
+    check_text(
+        &b"\n".repeat(500),
+        3,
+        "error: text.txt: every character of the text is \"\\n\": there is nothing to predict",
+    );
+    check_text(b"ab", 3, "error: text.txt: the training text has 2 characters, 27 are needed");
+    check_text(
+        &TEXT[..26],
+        3,
+        "error: text.txt: the training text has 26 characters, 27 are needed",
+    );
+    check_text(b"ab\ncd\xe9f", 3, "error: text.txt:2: not UTF-8: byte 0xe9 at offset 5");
+    check_text(b"\xff\xfea\0b\0", 3, "error: text.txt:1: not UTF-8: byte 0xff at offset 0");
+    check_run(
+        CONFIG,
+        Some(TEXT),
+        &["data.path=."],
+        3,
+        "error: .: cannot read the text: Is a directory (os error 21)",
+    );
+    check_run(
+        CONFIG,
+        Some(TEXT),
+        &["train.batch_size=3"],
+        3,
+        "error: text.txt: the training text has 66 characters, 81 are needed",
+    );
+    check_run(
+        CONFIG,
+        Some(TEXT),
+        &["data.split=[0.985, 0.015, 0.0]", "train.seq_len=2"],
+        3,
+        "error: text.txt: the validation text has 1 characters, 2 are needed",
+    );
+}
+
+#[test]
+fn configs_that_make_no_sense() {
+    check_run("", Some(TEXT), &[], 2, "error: c.toml: `data.path` is missing");
+    check_run("[data", Some(TEXT), &[], 2, "error: c.toml:1:6: unclosed table, expected `]`");
+    check_run(
+        "\u{feff}x",
+        Some(TEXT),
+        &[],
+        2,
+        "error: c.toml:1:2: key with no value, expected `=`",
+    );
+    check_run(
+        "[data]\npath = 3",
+        Some(TEXT),
+        &[],
+        2,
+        "error: c.toml:2:8: `data.path` invalid type: integer `3`, expected a string",
+    );
+    check_config("[modle]\nx = 1", "error: c.toml:3:2: unknown key `modle`");
+    check_config("[model]\nhiden_size = 9", "error: c.toml:4:1: unknown key `model.hiden_size`");
+    check_config("[optimizer]\nkind = \"admw\"", "error: c.toml:4:8: unknown optimizer `admw`");
+    check_config("[model]\ncell = \"vanila\"", "error: c.toml:4:8: unknown cell `vanila`");
+    check_config(
+        "[model]\ncell = 4",
+        "error: c.toml:4:8: `model.cell` must be a table, found integer",
+    );
+    check_config(
+        "[[transform]]\nlimit = 1.0",
+        "error: c.toml:3:1: an entry of `transform` without `kind`",
+    );
+    check_config(
+        "[transform]\nkind = \"clip_norm\"",
+        "error: c.toml:3:1: `transform` must be an array of tables",
+    );
+    check_config(
+        "[optimizer]\nkind = \"sgd\"\nnesterov = true",
+        "error: c.toml:5:12: `optimizer.nesterov` looks ahead along a velocity, and without momentum there is none",
+    );
+    let init = format!("{CONFIG}[model]\ninit = {{ kind = \"file\", path = \"w.safetensors\" }}");
+    check_run(
+        &init,
+        Some(TEXT),
+        &[],
+        5,
+        "error: w.safetensors: cannot read: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn values_out_of_range() {
+    for (value, shown) in [("0", "0"), ("-1", "-1"), ("9223372036854775807", "9223372036854775807")]
+    {
+        for key in [
+            "model.hidden_size",
+            "model.layers",
+            "train.seq_len",
+            "train.batch_size",
+            "sample.length",
+        ] {
+            let message = format!("`{key}` must be from 1 to 1048576, found {shown}");
+            check_set(&format!("{key}={value}"), &message);
+        }
+    }
+    for value in ["0", "-1", "9223372036854775807"] {
+        let message = format!("`train.steps` must be from 1 to 10^12, found {value}");
+        check_set(&format!("train.steps={value}"), &message);
+    }
+    check_set("train.seed=-1", "`train.seed` must be at least 0, found -1");
+    for (value, shown) in
+        [("0.0", "0"), ("-0.5", "-0.5"), ("nan", "NaN"), ("inf", "inf"), ("-inf", "-inf")]
+    {
+        let message = "`optimizer.learning_rate` must be finite and greater than 0, found";
+        check_set(&format!("optimizer.learning_rate={value}"), &format!("{message} {shown}"));
+    }
+    check_set("data.split=[0.5, 0.4, 0.0]", "`data.split` must add up to 1, these give 0.9");
+    check_set("data.split=[0.0, 1.0, 0.0]", "`data.split` leaves nothing to train on");
+    check_set("model.dtype=f16", "`model.dtype` unknown variant `f16`, expected `f32` or `f64`");
+    check_set(
+        "train.steps=1e3",
+        "`train.steps` invalid type: floating point `1000.0`, expected a 64-bit integer",
+    );
+    check_set(
+        "train.steps=many",
+        "`train.steps` invalid type: string \"many\", expected a 64-bit integer",
+    );
+    check_run(CONFIG, Some(TEXT), &["model.hidden_size=1048576"], 2, &too_large());
+}
+
+/// The message of a run that no machine can hold.
+fn too_large() -> String {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(directory.path().join("c.toml"), CONFIG).expect("writable");
+    std::fs::write(directory.path().join("text.txt"), TEXT).expect("writable");
+    let config = directory.path().join("c.toml").display().to_string();
+    let output = cli(&["check", &config, "--set", "model.hidden_size=1048576"]);
+    assert!(
+        output.err.contains(": the run needs 12.0 TiB of memory, the machine has "),
+        "{}",
+        output.err
+    );
+    let line = output.err.lines().next().expect("an error");
+    line.replace(&format!("{}/", directory.path().display()), "")
+}
+
+#[test]
+fn overrides_that_make_no_sense() {
+    check_set("train.steps", "an override without `=`");
+    check_set("=3", "\"\" is no key");
+    check_set("train.steps=[1", "unclosed array, expected `]`");
+    check_set("nonsense=1", "unknown key `nonsense`");
+}
+
+#[test]
+fn a_run_is_never_written_over() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = project("configs/karpathy.toml").display().to_string();
+    let out = directory.path().display().to_string();
+    let run = || cli(&["run", &config, "--out", &out, "--set", "train.steps=2"]);
+    // An empty directory that is there already is fine.
+    assert_eq!(run().code, 0);
+    let before = entries(directory.path());
+    let output = run();
+    assert_eq!((output.code, output.out.as_str()), (2, ""));
+    assert!(
+        output.err.starts_with(&format!("error: {out}: is there already\nhelp: ")),
+        "{}",
+        output.err
+    );
+    assert_eq!(entries(directory.path()), before);
+}
+
+#[test]
+fn models_and_primes_that_are_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = project("configs/karpathy.toml").display().to_string();
+    let run = directory.path().join("run").display().to_string();
+    assert_eq!(cli(&["run", &config, "--out", &run, "--set", "train.steps=2"]).code, 0);
+    let check = |args: &[&str], code: u8, expected: &str| {
+        let output = cli(args);
+        let error = output.err.replace(&format!("{}/", directory.path().display()), "");
+        assert_eq!(error.lines().next().unwrap_or_default(), expected);
+        assert_eq!((output.code, output.out.as_str()), (code, ""), "{error}");
+        assert!(error.lines().last().is_some_and(|line| line.starts_with("help: ")), "{error}");
+    };
+
+    let prime = |prime| ["sample", &run, "--prime", prime].map(str::to_owned);
+    let check_prime = |text, expected: &str| {
+        let args = prime(text);
+        check(&args.each_ref().map(String::as_str), 2, expected);
+    };
+    check_prime("The lamp€", "error: --prime: the model never saw '€', character 9 of the prime");
+    check_prime("q", "error: --prime: the model never saw 'q', character 1 of the prime");
+    check_prime(
+        "a\u{1b}[31m",
+        "error: --prime: the model never saw '\\u{1b}', character 2 of the prime",
+    );
+
+    let none = directory.path().join("none").display().to_string();
+    check(&["sample", &none], 5, "error: none: there is no such run or checkpoint");
+    let empty = directory.path().join("empty").display().to_string();
+    std::fs::create_dir(&empty).expect("writable");
+    check(&["sample", &empty], 5, "error: empty: not a run directory: it has no checkpoints");
+
+    let checkpoint = Path::new(&run).join("checkpoints/step-00000002.safetensors");
+    let bytes = std::fs::read(&checkpoint).expect("a checkpoint");
+    let damaged = directory.path().join("damaged.safetensors");
+    let mut flipped = bytes.clone();
+    *flipped.last_mut().expect("bytes") ^= 1;
+    std::fs::write(&damaged, flipped).expect("writable");
+    let output = cli(&["sample", &damaged.display().to_string()]);
+    assert_eq!(output.code, 5);
+    assert!(
+        output.err.contains("damaged.safetensors: damaged: the content has digest "),
+        "{}",
+        output.err
+    );
+
+    for (name, content) in
+        [("text", &b"hello"[..]), ("empty", b""), ("half", &bytes[..bytes.len() / 2])]
+    {
+        let path = directory.path().join(format!("{name}.safetensors"));
+        std::fs::write(&path, content).expect("writable");
+        let output = cli(&["check", &path.display().to_string()]);
+        assert_eq!(output.code, 5, "{name}: {}", output.err);
+        assert!(output.err.contains(": not a safetensors file: "), "{name}: {}", output.err);
+    }
+}
+
+#[test]
+fn command_lines_that_make_no_sense() {
+    let check = |args: &[&str], expected: &str| {
+        let output = cli(args);
+        assert_eq!(output.err.lines().next().unwrap_or_default(), expected);
+        assert_eq!((output.code, output.out.as_str()), (2, ""));
+        assert_eq!(output.err.lines().count(), 2, "{}", output.err);
+    };
+    check(&[], "error: command line: no command given");
+    check(&["rn"], "error: command line: unrecognized subcommand 'rn'");
+    check(
+        &["run"],
+        "error: command line: the following required arguments were not provided: <CONFIG>",
+    );
+    check(
+        &["run", "x.toml", "--outt", "y"],
+        "error: command line: unexpected argument '--outt' found",
+    );
+    for value in ["nan", "inf", "-1", "x"] {
+        check(
+            &["sample", "x", "--temperature", value],
+            &format!(
+                "error: command line: invalid value '{value}' for '--temperature <X>': must be a number at least 0"
+            ),
+        );
+    }
+    check(
+        &["sample", "x", "--top-k", "0"],
+        "error: command line: invalid value '0' for '--top-k <K>': must be at least 1",
+    );
+    check(
+        &["sample", "x", "--top-p", "0"],
+        "error: command line: invalid value '0' for '--top-p <P>': must be a number above 0 and at most 1",
+    );
+    check(&["list", "optimisers"], "error: list: there is no family `optimisers`");
+    check(
+        &["run", "none.toml"],
+        "error: none.toml: cannot read the config: No such file or directory (os error 2)",
+    );
+}

@@ -1,0 +1,42 @@
+//! What the integration tests share.
+
+use std::path::{Path, PathBuf};
+
+use experiment::{Experiment, Parts, open_config};
+
+/// A path in the project.
+pub fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the project").join(path)
+}
+
+/// Prepares a config of the project with overrides.
+///
+/// # Panics
+/// If the config is not valid.
+#[track_caller]
+pub fn prepare(config: &str, overrides: &[&str]) -> Experiment {
+    let overrides: Vec<_> = overrides.iter().map(ToString::to_string).collect();
+    let document = open_config(&project(config), &overrides).expect("readable");
+    Experiment::prepare(&document, &Parts::builtin()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What a command line of `cli` gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Exit code.
+    pub code: u8,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// Runs a command line of `cli`, without the program's name, in this process.
+pub fn cli(args: &[&str]) -> Output {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = cli::Console { out: &mut out, err: &mut err, draws_bar: false };
+    let args = std::iter::once("cli").chain(args.iter().copied());
+    let code = cli::run(args, &Parts::builtin(), &mut console);
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Output { code, out: text(out), err: text(err) }
+}
