@@ -33,7 +33,7 @@ pub use warmup_stable_decay::WarmupStableDecay;
 /// As in PyTorch the first step has the factor of a scheduler that was never stepped, so a decay
 /// over `n` steps reaches its end with the step behind them.
 pub trait Schedule: Send {
-    /// What `optimizer.learning_rate` is multiplied with at `step`, from 1, of `steps` in all.
+    /// What `optimizer.learning_rate` is multiplied with at `step`, from 1 to `steps`.
     fn factor(&self, step: u64, steps: u64) -> f64;
 
     /// Hears the loss over the validation text, whenever there was an evaluation.
@@ -94,9 +94,8 @@ fn length(key: Every, steps: u64) -> u64 {
     if key.get() == 0 { steps } else { key.get() as u64 }
 }
 
-/// The share of `length` steps that lies behind `step`, which counts from 1.
+/// The share of `length` steps that lies behind `step`; both are at least 1.
 fn progress(step: u64, length: u64) -> f64 {
-    let length = length.max(1);
     (step - 1).min(length) as f64 / length as f64
 }
 

@@ -98,4 +98,10 @@ mod tests {
         check(0.3, 2, &[0.817627872775324, 0.03125]);
         check(0.3, 1, &[0.03125]);
     }
+
+    #[test]
+    fn a_peak_at_the_first_step_is_where_it_starts() {
+        // PyTorch divides zero by zero.
+        check(0.5, 2, &[1.0, 0.03125]);
+    }
 }

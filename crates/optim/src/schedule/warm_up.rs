@@ -22,6 +22,7 @@ impl WarmUp {
 
 impl Schedule for WarmUp {
     fn factor(&self, step: u64, steps: u64) -> f64 {
+        // A run that ends in its warm-up leads up to a step it does not get to.
         let rest = steps.saturating_sub(self.warmup).max(1);
         if step <= self.warmup {
             step as f64 / self.warmup as f64 * self.inner.factor(1, rest)
@@ -83,9 +84,17 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_nothing_else_is_finite() {
-        let whole = WarmUp::new(2, Box::new(Linear::default()));
-        assert_eq!(factors(&whole, 2), [0.5, 1.0]);
+    fn a_run_of_nothing_else_still_leaves_a_step_to_lead_up_to() {
+        /// Refuses what a schedule need not be able to do.
+        struct Strict;
+        impl Schedule for Strict {
+            fn factor(&self, step: u64, steps: u64) -> f64 {
+                assert!((1..=steps).contains(&step), "step {step} of {steps}");
+                1.0
+            }
+        }
+        assert_eq!(factors(&WarmUp::new(2, Box::new(Strict)), 2), [0.5, 1.0]);
+        assert_eq!(factors(&WarmUp::new(2, Box::new(Strict)), 1), [0.5]);
     }
 
     #[test]
