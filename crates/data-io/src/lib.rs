@@ -1,7 +1,7 @@
 //! Text in, windows out, and weights on disk.
 //!
-//! A [`Source`] reads or makes a text, a [`Tokenizer`] turns it into indices and back, a [`Sweep`]
-//! cuts the indices into windows, and [`TensorFile`] reads and writes named tensors. This crate
+//! A [`Source`] reads or makes a text, a [`Tokenizer`] turns it into indices and back,
+//! [`Windows`] cut the indices, and [`TensorFile`] reads and writes named tensors. This crate
 //! knows no model: what the tensors mean is its caller's business.
 
 pub mod source;
@@ -12,4 +12,4 @@ mod windows;
 pub use source::{Corpus, EncodedCorpus, Paths, Source, TextError, builtin_sources, read_text};
 pub use tensor_file::{FileError, StoredTensor, TensorFile, Values};
 pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};
-pub use windows::Sweep;
+pub use windows::{Lanes, Lengths, Sweep, Window, WindowRule, Windows};

@@ -18,8 +18,10 @@ pub enum Stream {
     Sample = 1,
     /// Noise added to gradients.
     Noise = 2,
-    /// Made texts, and the order in which texts are read.
+    /// Made texts.
     Data = 3,
+    /// The order in which a text is read.
+    Windows = 4,
 }
 
 /// The generator of `seed` for one purpose, at its start.

@@ -9,6 +9,7 @@ mod markov;
 mod text;
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use registry::range::Size;
@@ -79,6 +80,16 @@ impl Corpus {
             ids.extend(document);
         }
         Ok(EncodedCorpus { ids, documents })
+    }
+}
+
+impl EncodedCorpus {
+    /// The starts of documents in a part of the text, counted from its own start. That is one of
+    /// them, since nothing is remembered from before.
+    pub fn documents_in(&self, part: Range<usize>) -> Vec<usize> {
+        let inside = |start: &&usize| part.start < **start && **start < part.end;
+        let starts = self.documents.iter().filter(inside).map(|start| start - part.start);
+        [0].into_iter().chain(starts).collect()
     }
 }
 
@@ -275,6 +286,11 @@ mod tests {
             let encoded = corpus.encode(&*tokenizer).expect("its own text");
             assert_eq!(encoded.documents, expected, "{name}");
             assert_eq!(tokenizer.decode(&encoded.ids), corpus.text, "{name}");
+            assert_eq!(encoded.documents_in(0..100), expected, "{name}");
+            let [_, second, third, fourth] = expected;
+            let inside = encoded.documents_in(second + 1..fourth);
+            assert_eq!(inside, [0, third - second - 1], "{name}");
+            assert_eq!(encoded.documents_in(third..fourth), [0], "{name}");
             if name == "char" {
                 let unknown = Corpus { text: "héa\nb\nx".into(), ..corpus.clone() };
                 let unknown = Corpus { documents: vec![0, 4, 6], ..unknown };

@@ -1,21 +1,12 @@
-//! The order in which training reads the text.
+//! min-char-rnn's way through the text.
 
-/// Goes through the text from left to right in windows, in several lanes at once.
-///
-/// The text is cut into `batch_size` equal contiguous lanes; what is left over at the end is not
-/// read. Each window takes the next `seq_len` characters of every lane, so that lane `b` of one
-/// window continues lane `b` of the last and its state carries over. When fewer than `seq_len + 2`
-/// characters are left in the lanes, which is min-char-rnn's rule, all go back to their start.
+use super::{Lanes, Lengths, WindowRule, Windows};
+
+/// [`Windows`] of one length that all go back to their start together.
 ///
 /// char-rnn (Karpathy 2015) reads lanes in this way; with one lane it is min-char-rnn's sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sweep {
-    lane_len: usize,
-    batch_size: usize,
-    seq_len: usize,
-    /// Characters of each lane that were read in this pass; the window starts behind them.
-    position: usize,
-}
+pub struct Sweep(Windows);
 
 impl Sweep {
     /// The sweep over `text_len` characters, `None` if a lane would be shorter than `seq_len + 2`.
@@ -24,24 +15,24 @@ impl Sweep {
     /// If `batch_size` or `seq_len` is zero.
     #[track_caller]
     pub fn new(text_len: usize, batch_size: usize, seq_len: usize) -> Option<Self> {
-        assert!(0 < batch_size && 0 < seq_len, "{batch_size} lanes of {seq_len} steps");
-        let lane_len = text_len / batch_size;
-        (seq_len + 2 <= lane_len).then_some(Self { lane_len, batch_size, seq_len, position: 0 })
+        let (lanes, lengths) = (Lanes::Aligned, Lengths::Fixed);
+        let rule = WindowRule { batch_size, seq_len, lanes, lengths, seed: 0 };
+        Windows::new(text_len, rule).map(Self)
     }
 
     /// Windows in one pass over the text.
     pub fn windows_per_pass(&self) -> usize {
-        (self.lane_len - 2) / self.seq_len
+        self.0.windows_per_pass()
     }
 
     /// Characters read in one pass over the text, in all lanes.
     pub fn chars_per_pass(&self) -> usize {
-        self.windows_per_pass() * self.seq_len * self.batch_size
+        self.0.chars_per_pass()
     }
 
     /// Characters of each lane read in this pass so far.
     pub fn position(&self) -> usize {
-        self.position
+        self.0.position
     }
 
     /// Overwrites `x` and `y`, time-major `[seq_len·batch_size]`, with the next window and the
@@ -52,20 +43,9 @@ impl Sweep {
     /// If `ids` is not the text the sweep was made for, or `x` or `y` is too short.
     #[track_caller]
     pub fn next(&mut self, ids: &[u32], x: &mut [u32], y: &mut [u32]) -> bool {
-        assert_eq!(ids.len() / self.batch_size, self.lane_len, "the text of the sweep");
-        let ends = self.lane_len < self.position + self.seq_len + 2;
-        if ends {
-            self.position = 0;
-        }
-        for t in 0..self.seq_len {
-            for lane in 0..self.batch_size {
-                let at = lane * self.lane_len + self.position + t;
-                x[t * self.batch_size + lane] = ids[at];
-                y[t * self.batch_size + lane] = ids[at + 1];
-            }
-        }
-        self.position += self.seq_len;
-        ends
+        let step = self.0.advance();
+        self.0.fill(&step, ids, x, y);
+        step.went_back
     }
 }
 
