@@ -8,16 +8,20 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, View, serialize};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, View, serialize};
 use serde_json::{Map, Value};
 
 /// The key of our metadata in the header.
 const METADATA_KEY: &str = "char-rnn";
 /// The key of the digest in our metadata.
 const DIGEST_KEY: &str = "digest";
+/// Bytes of the number that says how long the header is.
+const LEN_BYTES: u64 = 8;
+/// The longest header that is read, a limit of the format.
+const MAX_HEADER_LEN: u64 = 100_000_000;
 /// What stands for the digest while it is computed.
 const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -175,12 +179,25 @@ impl TensorFile {
     /// Reads and verifies a file: its form, that every value is finite, and the digest, if it has
     /// one. A file of another program has none, and no metadata of ours.
     ///
+    /// Nothing is believed before it is checked: no more memory is asked for than the file is long,
+    /// and no more is read than a header that fits the file describes.
+    ///
     /// # Errors
     /// If the file cannot be read, or anything in it is not as it should be.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-        Self::from_bytes(bytes, path)
+        let open = || {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            match metadata.is_file() {
+                true => Ok((file, metadata.len())),
+                false if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+                // A pipe or device might never end.
+                false => Err(io::Error::other("not a regular file")),
+            }
+        };
+        let (file, len) =
+            open().map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+        Self::from_reader(file, len, path)
     }
 
     /// Writes the file: all of it or nothing, on disk when this returns.
@@ -189,8 +206,10 @@ impl TensorFile {
     /// is synced too, so a crash at any moment leaves either the old file or the new one.
     ///
     /// # Errors
-    /// If anything of that fails; no temporary file is left.
+    /// If anything of that fails; no temporary file is left. A value that is not finite is refused
+    /// before anything is written, since nobody could read the file.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        self.check_finite(path)?;
         let bytes = self.to_bytes();
         let write = || -> io::Result<()> {
             let directory = match path.parent() {
@@ -201,7 +220,10 @@ impl TensorFile {
             file.write_all(&bytes)?;
             file.as_file().sync_all()?;
             file.persist(path).map_err(|error| error.error)?;
-            File::open(directory)?.sync_all()
+            // Elsewhere a directory cannot be opened.
+            #[cfg(unix)]
+            File::open(directory)?.sync_all()?;
+            Ok(())
         };
         write().map_err(|source| FileError::Write { path: path.to_owned(), source })
     }
@@ -220,30 +242,35 @@ impl TensorFile {
         bytes
     }
 
-    fn from_bytes(mut bytes: Vec<u8>, path: &Path) -> Result<Self, FileError> {
-        let path = || path.to_owned();
-        let malformed = |reason: String| FileError::Format { path: path(), reason };
-        let (_, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
-        let mut metadata = match header.metadata().as_ref().and_then(|keys| keys.get(METADATA_KEY))
-        {
-            None => Map::new(),
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| malformed(format!("its metadata is not JSON: {error}")))?,
-        };
+    /// Reads a file of `len` bytes.
+    fn from_reader(reader: impl Read, len: u64, path: &Path) -> Result<Self, FileError> {
+        let unreadable = |source| FileError::Read { path: path.to_owned(), source };
+        let malformed = |reason: String| FileError::Format { path: path.to_owned(), reason };
+        let mut reader = reader.take(len);
+        let mut bytes = Vec::new();
 
-        if !metadata.is_empty() {
-            let digest = metadata.remove(DIGEST_KEY);
-            let expected = digest.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-            let place = digest_place(&bytes, &expected)
-                .ok_or_else(|| malformed("it holds no digest of 64 hexadecimal digits".into()))?;
-            bytes[place].copy_from_slice(NO_DIGEST.as_bytes());
-            let found = blake3::hash(&bytes).to_hex().to_string();
-            if found != expected {
-                return Err(FileError::Digest { path: path(), expected, found });
-            }
+        reader.by_ref().take(LEN_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+        let header_len = <[u8; LEN_BYTES as usize]>::try_from(bytes.as_slice())
+            .map_err(|_| malformed("it is too short to have a header".into()))?;
+        let header_len = u64::from_le_bytes(header_len);
+        if MAX_HEADER_LEN.min(len - LEN_BYTES) < header_len {
+            return Err(malformed(format!("its header cannot be {header_len} bytes long")));
         }
+        reader.by_ref().take(header_len).read_to_end(&mut bytes).map_err(unreadable)?;
+        let header: Metadata = serde_json::from_slice(&bytes[LEN_BYTES as usize..])
+            .map_err(|error| malformed(format!("its header is not valid: {error}")))?;
+        let values_len = len - LEN_BYTES - header_len;
+        if values_len != header.data_len() as u64 {
+            let described = header.data_len();
+            let reason = format!("its header describes {described} bytes, not {values_len}");
+            return Err(malformed(reason));
+        }
+        let reserved = bytes.try_reserve_exact(values_len as usize);
+        reserved.map_err(|error| unreadable(io::Error::new(io::ErrorKind::OutOfMemory, error)))?;
+        reader.read_to_end(&mut bytes).map_err(unreadable)?;
 
+        let header_end = (LEN_BYTES + header_len) as usize;
+        let metadata = take_digest(&mut bytes, header_end, &header, path)?;
         let file =
             SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
         let mut tensors = BTreeMap::new();
@@ -255,22 +282,56 @@ impl TensorFile {
                     return Err(malformed(format!("tensor `{name}` is {other:?}, not F32 or F64")));
                 }
             };
-            if !values.all_finite() {
-                return Err(FileError::NotFinite { path: path(), tensor: name.to_owned() });
-            }
             tensors
                 .insert(name.to_owned(), StoredTensor { shape: tensor.shape().to_vec(), values });
         }
-        Ok(Self { tensors, metadata })
+        let file = Self { tensors, metadata };
+        file.check_finite(path)?;
+        Ok(file)
+    }
+
+    fn check_finite(&self, path: &Path) -> Result<(), FileError> {
+        match self.tensors.iter().find(|(_, tensor)| !tensor.values.all_finite()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(FileError::NotFinite { path: path.to_owned(), tensor: name.clone() })
+            }
+        }
     }
 }
 
-/// Where the digest stands in the file: within a JSON text that is itself a JSON string.
-fn digest_place(bytes: &[u8], digest: &str) -> Option<std::ops::Range<usize>> {
+/// Our metadata in `header`, the first `header_end` of `bytes`. If there are any, the digest is taken
+/// out of both, and what is left of the bytes has to have it.
+fn take_digest(
+    bytes: &mut [u8],
+    header_end: usize,
+    header: &Metadata,
+    path: &Path,
+) -> Result<Map<String, Value>, FileError> {
+    let malformed = |reason: String| FileError::Format { path: path.to_owned(), reason };
+    let Some(text) = header.metadata().as_ref().and_then(|keys| keys.get(METADATA_KEY)) else {
+        return Ok(Map::new());
+    };
+    let mut metadata: Map<String, Value> = serde_json::from_str(text)
+        .map_err(|error| malformed(format!("its metadata is not JSON: {error}")))?;
+    let digest = metadata.remove(DIGEST_KEY);
+    let expected = digest.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+    let place = digest_place(&bytes[..header_end], &expected)
+        .ok_or_else(|| malformed("it holds no digest of 64 hexadecimal digits".into()))?;
+    bytes[place].copy_from_slice(NO_DIGEST.as_bytes());
+    let found = blake3::hash(bytes).to_hex().to_string();
+    if found != expected {
+        return Err(FileError::Digest { path: path.to_owned(), expected, found });
+    }
+    Ok(metadata)
+}
+
+/// Where the digest stands in the header: within a JSON text that is itself a JSON string.
+fn digest_place(header: &[u8], digest: &str) -> Option<std::ops::Range<usize>> {
     let valid = digest.len() == NO_DIGEST.len() && digest.bytes().all(|b| b.is_ascii_hexdigit());
     let before = format!("\\\"{DIGEST_KEY}\\\":\\\"");
     let entry = format!("{before}{digest}\\\"");
-    let start = bytes.windows(entry.len()).position(|window| window == entry.as_bytes())?;
+    let start = header.windows(entry.len()).position(|window| window == entry.as_bytes())?;
     let start = start + before.len();
     valid.then_some(start..start + digest.len())
 }
@@ -290,7 +351,13 @@ fn temporary_file(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn read(bytes: &[u8]) -> Result<TensorFile, FileError> {
+        TensorFile::from_reader(bytes, bytes.len() as u64, Path::new("x"))
+    }
 
     fn example() -> TensorFile {
         let mut file = TensorFile::default();
@@ -305,7 +372,7 @@ mod tests {
     fn a_file_comes_back_to_the_bit_and_its_bytes_repeat() {
         let bytes = example().to_bytes();
         assert!((0..20).all(|_| example().to_bytes() == bytes));
-        let back = TensorFile::from_bytes(bytes, Path::new("x")).expect("valid");
+        let back = read(&bytes).expect("valid");
         assert_eq!(format!("{back:?}"), format!("{:?}", example()));
     }
 
@@ -316,25 +383,188 @@ mod tests {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
-                let read = TensorFile::from_bytes(damaged, Path::new("x"));
+                let file = read(&damaged);
                 // A flip in our key's own name makes it a valid file of some other program.
-                let foreign = read.as_ref().is_ok_and(|file| file.metadata.is_empty());
-                assert!(read.is_err() || foreign, "bit {bit} of byte {at}");
+                let foreign = file.as_ref().is_ok_and(|file| file.metadata.is_empty());
+                assert!(file.is_err() || foreign, "bit {bit} of byte {at}");
             }
         }
         for len in 0..bytes.len() {
-            assert!(TensorFile::from_bytes(bytes[..len].to_vec(), Path::new("x")).is_err());
+            assert!(read(&bytes[..len]).is_err());
         }
-        let longer = [bytes.as_slice(), b"x"].concat();
-        assert!(TensorFile::from_bytes(longer, Path::new("x")).is_err());
+        assert!(read(&[bytes.as_slice(), b"x"].concat()).is_err());
     }
 
     #[test]
     fn a_value_that_is_not_finite_is_named() {
         let mut file = TensorFile::default();
         file.insert("w", vec![2], Values::F32(vec![1.0, f32::NAN]));
-        let error = TensorFile::from_bytes(file.to_bytes(), Path::new("x")).expect_err("NaN");
+        let error = read(&file.to_bytes()).expect_err("NaN");
         assert_eq!(error.to_string(), "tensor `w` holds a value that is not finite");
+
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("w.safetensors");
+        example().write(&path).expect("writable");
+        let error = file.write(&path).expect_err("NaN");
+        assert!(matches!(error, FileError::NotFinite { .. }));
+        assert_eq!(TensorFile::read(&path).expect("as it was"), example());
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let check = |path: &Path, expected: io::ErrorKind| match TensorFile::read(path) {
+            Err(FileError::Read { source, .. }) => assert_eq!(source.kind(), expected),
+            other => panic!("{other:?}"),
+        };
+        check(directory.path(), io::ErrorKind::IsADirectory);
+        check(&directory.path().join("none"), io::ErrorKind::NotFound);
+        #[cfg(unix)]
+        check(Path::new("/dev/zero"), io::ErrorKind::Other);
+    }
+
+    /// A file with this header and so many zeros behind it.
+    fn with_header(header: &str, n_values: usize) -> Vec<u8> {
+        let len = (header.len() as u64).to_le_bytes();
+        [&len[..], header.as_bytes(), &vec![0; n_values]].concat()
+    }
+
+    #[track_caller]
+    fn check_header(header: &str, n_values: usize, expected: &str) {
+        let found = match read(&with_header(header, n_values)) {
+            Ok(file) => format!("{} tensors", file.tensors.len()),
+            Err(error) => error.to_string(),
+        };
+        assert!(found.contains(expected), "{header:.200}: {found}");
+    }
+
+    #[test]
+    fn a_hostile_header_is_refused() {
+        let tensor = |dtype: &str, shape: &str, start: u64, end: u64| {
+            format!(r#"{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}"#)
+        };
+        let one = |dtype: &str, shape: &str, start: u64, end: u64| {
+            format!(r#"{{"w":{}}}"#, tensor(dtype, shape, start, end))
+        };
+        check_header(&one("F32", "[2]", 0, 8), 8, "1 tensors");
+        check_header(&one("F32", "[0,18446744073709551615]", 0, 0), 0, "1 tensors");
+        check_header(&one("F32", "[2]", 0, 8), 7, "its header describes 8 bytes, not 7");
+        check_header(&one("F32", "[2]", 0, 8), 9, "its header describes 8 bytes, not 9");
+        check_header(&one("F32", "[3]", 0, 8), 8, "its header is not valid");
+        check_header(&one("F32", "[2]", 8, 0), 8, "its header is not valid");
+        check_header(&one("F32", "[2]", 8, 16), 16, "its header is not valid");
+        check_header(&one("F32", "[-2]", 0, 8), 8, "its header is not valid");
+        check_header(&one("F32", "[4294967296,4294967296]", 0, 8), 8, "its header is not valid");
+        check_header(&one("I64", "[1]", 0, 8), 8, "tensor `w` is I64, not F32 or F64");
+        check_header(&one("F99", "[1]", 0, 8), 8, "its header is not valid");
+        let twice = format!(r#"{{"a":{0},"b":{0}}}"#, tensor("F32", "[2]", 0, 8));
+        check_header(&twice, 8, "its header is not valid");
+        check_header("{}", 0, "0 tensors");
+        check_header("", 0, "its header is not valid");
+        check_header("[]", 0, "its header is not valid");
+        check_header(&"[".repeat(100_000), 0, "its header is not valid");
+        check_header(
+            &format!(r#"{{"w":{}"#, r#"{"a":"#.repeat(100_000)),
+            0,
+            "its header is not valid",
+        );
+
+        // Sizes that only together are more than there are numbers for.
+        let most = (1 << 61) - 1;
+        let many: Vec<_> = (0..8)
+            .map(|i| {
+                format!("\"w{i}\":{}", tensor("I8", &format!("[{most}]"), i * most, (i + 1) * most))
+            })
+            .collect();
+        check_header(&format!("{{{}}}", many.join(",")), 8, "bytes, not 8");
+
+        for len in [3, u64::MAX, u64::MAX - 7, 1 << 63, 100_000_001] {
+            let bytes = [&len.to_le_bytes()[..], b"{}"].concat();
+            let error = read(&bytes).expect_err("longer than the file").to_string();
+            assert!(error.ends_with(&format!("its header cannot be {len} bytes long")), "{error}");
+        }
+        let too_long = 100_000_001_u64.to_le_bytes();
+        let endless = too_long.chain(io::repeat(b' '));
+        let error =
+            TensorFile::from_reader(endless, 1 << 40, Path::new("x")).expect_err("too long");
+        assert!(
+            error.to_string().ends_with("its header cannot be 100000001 bytes long"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn hostile_metadata_are_refused() {
+        let check = |metadata: &str, expected: &str| {
+            let text = Value::from(metadata).to_string();
+            check_header(&format!(r#"{{"__metadata__":{{"char-rnn":{text}}}}}"#), 0, expected);
+        };
+        let no_digest = "it holds no digest of 64 hexadecimal digits";
+        check("{}", no_digest);
+        check(r#"{"step":1}"#, no_digest);
+        check(r#"{"digest":7}"#, no_digest);
+        check(r#"{"digest":"0"}"#, no_digest);
+        check(&format!(r#"{{"digest":"{}"}}"#, "é".repeat(32)), no_digest);
+        check(&format!(r#"{{"digest":"{NO_DIGEST}"}}"#), "damaged: the content has digest");
+        check("", "its metadata is not JSON");
+        check("[]", "its metadata is not JSON");
+        check(&r#"{"a":"#.repeat(100_000), "its metadata is not JSON");
+        check_header(r#"{"__metadata__":{"format":"pt"}}"#, 0, "0 tensors");
+        check_header(r#"{"__metadata__":{"char-rnn":1}}"#, 0, "its header is not valid");
+    }
+
+    #[test]
+    fn a_file_that_shrinks_or_grows_while_it_is_read_is_refused_or_cut() {
+        let bytes = example().to_bytes();
+        let len = bytes.len() as u64;
+        assert!(TensorFile::from_reader(&bytes[..bytes.len() - 1], len, Path::new("x")).is_err());
+        let grown = [bytes.as_slice(), b"more"].concat();
+        let file = TensorFile::from_reader(grown.as_slice(), len, Path::new("x"));
+        assert_eq!(file.expect("as long as it was"), example());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn no_bytes_panic(
+            len in prop_oneof![0_u64..100, any::<u64>()],
+            header in prop_oneof![".{0,60}", "[\\[\\]{}\":,0-9a-f_\\\\]{0,60}"],
+            rest in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let _refused_or_empty = read(&rest);
+            let _refused_or_empty = read(&[&len.to_le_bytes()[..], header.as_bytes(), &rest].concat());
+            let _refused_or_empty =
+                read(&[&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &rest].concat());
+        }
+
+        #[test]
+        fn a_damaged_file_is_refused_or_foreign(
+            edits in prop::collection::vec((any::<usize>(), 0_usize..20, prop::collection::vec(any::<u8>(), 0..20)), 1..4),
+        ) {
+            let whole = example().to_bytes();
+            let mut bytes = whole.clone();
+            for (at, n_removed, added) in edits {
+                let at = at % (bytes.len() + 1);
+                let end = bytes.len().min(at + n_removed);
+                bytes.splice(at..end, added);
+            }
+            if let Ok(file) = read(&bytes) {
+                prop_assert!(bytes == whole || file.metadata.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn every_cut_of_two_files_into_one_is_refused() {
+        let first = example().to_bytes();
+        let mut other = example();
+        other.metadata.insert("step".into(), 13.into());
+        let second = other.to_bytes();
+        for at in 1..first.len() {
+            let spliced = [&first[..at], &second[at..]].concat();
+            assert!(spliced == first || spliced == second || read(&spliced).is_err(), "at {at}");
+        }
     }
 
     #[test]
