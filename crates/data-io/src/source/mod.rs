@@ -243,6 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn made_texts_are_the_same_everywhere_and_forever() {
+        let check = |kind: &str, begins: &str, entropy: f64| {
+            let source = choose(&format!("data = {{ kind = \"{kind}\", length = 60 }}"));
+            let corpus = source.expect("valid").read().expect("made without files");
+            assert_eq!((corpus.text.as_str(), corpus.entropy), (begins, Some(entropy)), "{kind}");
+        };
+        check(
+            "copy",
+            "aabdfbcded....................aabdfbcded\nheffecehge.........",
+            0.5071808638243502,
+        );
+        check(
+            "dyck",
+            "(()([[]]))[][]()()([][((())([[]()]))[()()]])([()[[]((([()])(",
+            0.9530773732699248,
+        );
+        check(
+            "markov",
+            "hdbcgheadfcdehhegehhdbhaefggfhfaeghegheghcafgghcadhegeeahege",
+            1.4506087427131136,
+        );
+    }
+
+    #[test]
     fn keys_out_of_their_range_are_refused() {
         let check = |keys: &str, expected: &str| {
             let found = choose(&format!("data = {{ {keys} }}")).map(|_| ()).expect_err("refused");

@@ -103,6 +103,12 @@ mod tests {
     }
 
     #[test]
+    fn random_lengths_are_the_same_everywhere_and_forever() {
+        let expected = [31.0, 73.0, 75.0, 71.0, 70.0, 69.0, 72.0, 70.0, 67.0, 64.0, 73.0, 64.0];
+        assert_eq!(lengths(70, 0, 12), expected);
+    }
+
+    #[test]
     fn random_lengths_depend_on_seed_and_window_and_not_on_each_other() {
         let (first, second) = (lengths(70, 1, 10_000), lengths(70, 2, 10_000));
         assert_eq!(first, lengths(70, 1, 10_000));

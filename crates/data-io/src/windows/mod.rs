@@ -466,8 +466,8 @@ mod tests {
                 resets.extend(steps.map(|t| 10 * step + t));
             }
         }
-        starts.sort_unstable();
-        starts.dedup();
-        assert_eq!((starts.len(), resets.len()), (8, 8));
+        // The same everywhere and forever.
+        assert_eq!(starts, [662, 405, 413, 802, 573, 37, 124, 506]);
+        assert_eq!(resets.len(), 8);
     }
 }
