@@ -20,7 +20,7 @@ use super::{Corpus, Source, TextError, below, check_letters, letter};
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Copy {
-    /// different letters
+    /// different letters, from 2 to 26
     pub symbols: Size,
     /// letters to remember
     pub width: Size,

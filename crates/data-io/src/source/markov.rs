@@ -27,7 +27,7 @@ const MAX_CONTEXTS: usize = 1024;
 pub struct Markov {
     /// letters the next one depends on; 0 for none
     pub order: Count,
-    /// different letters; symbols^order, the number of contexts, is at most 1024
+    /// different letters, from 2 to 26; symbols^order, the number of contexts, is at most 1024
     pub symbols: Size,
     /// how even the distribution of the next letter is: well below 1 for few likely letters, well
     /// above for all alike
@@ -190,6 +190,9 @@ impl Chain {
             let row = &row[..out];
             let leaving: f64 = row.iter().sum();
             for other in rest.chunks_exact_mut(n) {
+                if other[out] == 0.0 {
+                    continue; // Most contexts do not follow each other.
+                }
                 let share = other[out] / leaving;
                 other[out] = share;
                 for (to, step) in other.iter_mut().zip(row) {

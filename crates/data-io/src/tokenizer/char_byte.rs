@@ -20,8 +20,8 @@ use super::{BuildTokenizer, Tokenizer, UnknownSymbol};
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CharByte {
-    /// occurrences in the text from which on a character has a symbol of its own; with 1 the bytes
-    /// are never seen in training, and a prime that needs them says nothing to the model
+    /// occurrences in the text from which on a character has a symbol of its own; with 1 no byte is
+    /// ever seen in training
     pub min_count: Size,
 }
 
