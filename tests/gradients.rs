@@ -9,7 +9,7 @@ use rnn_model::gradcheck::{cases, with_default_keys};
 fn every_registered_cell_has_true_gradients() {
     for cell in with_default_keys(&builtin_cells()) {
         for case in cases() {
-            for finding in case.check(|dims| cell.f64(dims)) {
+            for finding in case.check(|dims, options| cell.f64(dims, options)) {
                 assert!(finding.passes(), "{} at {case}: {finding}", cell.name);
             }
         }
@@ -22,7 +22,7 @@ fn every_tensor_of_a_registered_cell_has_a_gradient_at_some_shape() {
     for cell in with_default_keys(&builtin_cells()) {
         let mut largest = BTreeMap::new();
         for case in cases() {
-            for finding in case.check(|dims| cell.f64(dims)) {
+            for finding in case.check(|dims, options| cell.f64(dims, options)) {
                 let largest = largest.entry((finding.tensor, finding.layer)).or_insert(0.0_f64);
                 *largest = largest.max(finding.largest);
             }

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use rnn_model::gradcheck::{Case, Entries, Finding, Gradient, Point, cases, compare};
-use rnn_model::{BuildLayer, Dims, Grads, Input, Layer, Model, Reduction, cell};
-use tensor_core::Shape;
+use rnn_model::{BuildLayer, Dims, Grads, Input, Layer, LayerWindow, Model, Reduction, cell};
+use tensor_core::{Shape, Tensor};
 
 /// What is wrong with a [`Plain`] layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn every_bug_in_a_layer_is_caught_where_it_is() {
     // A layer knows nothing of the reduction.
     let cases = || cases().into_iter().filter(|case| case.reduction == Reduction::Sum);
     for (bug, spoilt) in IN_THE_LAYER {
-        let found = Found::among(cases(), |case| case.check(|dims| Plain::layer(dims, *bug)));
+        let found = Found::among(cases(), |case| case.check(|dims, _| Plain::layer(dims, *bug)));
         found.check(&format!("{bug:?}"), spoilt);
     }
 }
@@ -213,7 +213,7 @@ fn one_entry_off_by_a_millionth_or_not_finite_is_caught_in_every_tensor() {
 fn the_plain_layer_without_a_bug_is_true_and_agrees_with_the_library() {
     for case in cases() {
         let (mut library, point, found) = true_gradient(&case);
-        let mut plain = case.model(|dims| Plain::layer(dims, Bug::None));
+        let mut plain = case.model(|dims, _| Plain::layer(dims, Bug::None));
         let expected = Gradient::of(&mut plain, &point);
         assert_close(&found.theta, &expected.theta, &case);
         assert_close(&found.state, &expected.state, &case);
@@ -246,7 +246,7 @@ fn assert_close(found: &[f64], expected: &[f64], case: &Case) {
 
 /// The library's own model, with its gradient where it is checked.
 fn true_gradient(case: &Case) -> (Model<f64>, Point, Gradient) {
-    let mut model = case.model(|dims| cell::Vanilla {}.f64(dims));
+    let mut model = case.model(|dims, options| cell::Vanilla::default().f64(dims, options));
     let point = case.point(&model);
     let gradient = Gradient::of(&mut model, &point);
     (model, point, gradient)
@@ -326,12 +326,12 @@ impl Layer<f64> for Plain {
         self.dims
     }
 
-    fn tensors(&self) -> Vec<(&'static str, Shape)> {
+    fn tensors(&self) -> Vec<Tensor> {
         let Dims { input_size, hidden_size, .. } = self.dims;
         vec![
-            ("w_xh", Shape::Matrix(input_size, hidden_size)),
-            ("w_hh", Shape::Matrix(hidden_size, hidden_size)),
-            ("b_h", Shape::Vector(hidden_size)),
+            ("w_xh", Shape::Matrix(input_size, hidden_size)).into(),
+            ("b_h", Shape::Vector(hidden_size)).into(),
+            ("w_hh", Shape::Matrix(hidden_size, hidden_size)).into(),
         ]
     }
 
@@ -343,10 +343,11 @@ impl Layer<f64> for Plain {
         self.h.len() + self.da.len() + self.dh_next.len()
     }
 
-    fn forward(&mut self, theta: &[f64], x: Input<'_, f64>, state: &[f64]) {
+    fn forward(&mut self, theta: &[f64], window: LayerWindow<'_, f64>, state: &[f64]) {
+        let x = window.x;
         let Dims { input_size, hidden_size, batch_size, .. } = self.dims;
         let (w_xh, rest) = theta.split_at(input_size * hidden_size);
-        let (w_hh, b_h) = rest.split_at(hidden_size * hidden_size);
+        let (b_h, w_hh) = rest.split_at(hidden_size);
 
         self.h = Array2::zeros((batch_size + x.rows(), hidden_size));
         for (h, state) in self.h.iter_mut().zip(state) {
@@ -381,15 +382,16 @@ impl Layer<f64> for Plain {
     fn backward(
         &mut self,
         theta: &[f64],
-        x: Input<'_, f64>,
+        window: LayerWindow<'_, f64>,
         dy: ArrayView2<'_, f64>,
         grads: Grads<'_, f64>,
     ) {
+        let x = window.x;
         let bug = self.bug;
         let Dims { input_size, hidden_size, batch_size, .. } = self.dims;
         let steps = x.rows() / batch_size;
         let (w_xh, rest) = theta.split_at(input_size * hidden_size);
-        let (w_hh, _) = rest.split_at(hidden_size * hidden_size);
+        let w_hh = &rest[hidden_size..];
         let mut d_w_xh = vec![0.0; w_xh.len()];
         let mut d_w_hh = vec![0.0; w_hh.len()];
         let mut d_b_h = vec![0.0; hidden_size];
@@ -454,7 +456,7 @@ impl Layer<f64> for Plain {
             Bug::NotANumber => d_b_h[1] = f64::NAN,
             _ => {}
         }
-        for (out, grad) in grads.theta.iter_mut().zip([d_w_xh, d_w_hh, d_b_h].concat()) {
+        for (out, grad) in grads.theta.iter_mut().zip([d_w_xh, d_b_h, d_w_hh].concat()) {
             *out = if bug == Bug::Overwritten { grad } else { *out + grad };
         }
         if let Some(mut out) = grads.x {

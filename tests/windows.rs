@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis, Slice, concatenate};
 use proptest::prelude::*;
 use rnn_model::gradcheck::{Case, with_default_keys};
-use rnn_model::{BuildLayer, Dims, Layer, Model, Reduction, builtin_cells};
+use rnn_model::{BuildLayer, Dims, Layer, LayerOptions, Model, Reduction, builtin_cells};
 use tensor_core::Real;
 use tensor_core::rng::{self, Stream};
 
@@ -14,8 +14,8 @@ proptest! {
     ) {
         let case = Case { seq_len: first + second, steps: first + second, ..case };
         for_every_cell(|cell| {
-            two_windows_equal_one(case, first, seed, |dims| cell.f32(dims))?;
-            two_windows_equal_one(case, first, seed, |dims| cell.f64(dims))
+            two_windows_equal_one(case, first, seed, |dims, options| cell.f32(dims, options))?;
+            two_windows_equal_one(case, first, seed, |dims, options| cell.f64(dims, options))
         })?;
     }
 
@@ -25,8 +25,8 @@ proptest! {
     ) {
         let case = Case { seq_len: steps + unused, steps, ..case };
         for_every_cell(|cell| {
-            lanes_equal_each_alone(case, seed, |dims| cell.f32(dims))?;
-            lanes_equal_each_alone(case, seed, |dims| cell.f64(dims))
+            lanes_equal_each_alone(case, seed, |dims, options| cell.f32(dims, options))?;
+            lanes_equal_each_alone(case, seed, |dims, options| cell.f64(dims, options))
         })?;
     }
 }
@@ -57,7 +57,7 @@ fn two_windows_equal_one<T: Real>(
     case: Case,
     first: usize,
     seed: u64,
-    layer: impl Fn(Dims) -> Box<dyn Layer<T>>,
+    layer: impl Fn(Dims, LayerOptions) -> Box<dyn Layer<T>>,
 ) -> Result<(), TestCaseError> {
     let mut model = case.model(&layer);
     let Text { theta, state, x } = Text::random(&model, case, seed);
@@ -77,7 +77,7 @@ fn two_windows_equal_one<T: Real>(
 fn lanes_equal_each_alone<T: Real>(
     case: Case,
     seed: u64,
-    layer: impl Fn(Dims) -> Box<dyn Layer<T>>,
+    layer: impl Fn(Dims, LayerOptions) -> Box<dyn Layer<T>>,
 ) -> Result<(), TestCaseError> {
     let mut together = case.model(&layer);
     let Text { theta, state, x } = Text::random(&together, case, seed);

@@ -59,7 +59,7 @@ fn check_cells() -> Vec<Row> {
     let mut rows = Vec::new();
     for cell in with_default_keys(&builtin_cells()) {
         for case in cases() {
-            record(&mut rows, cell.name, case, case.check(|dims| cell.f64(dims)));
+            record(&mut rows, cell.name, case, case.check(|dims, options| cell.f64(dims, options)));
         }
     }
     rows

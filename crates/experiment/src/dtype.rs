@@ -2,7 +2,7 @@
 
 use data_io::Values;
 use optim::{BuildOptimizer, BuildTransform, Optimizer, Transform};
-use rnn_model::{BuildLayer, Dims, Layer};
+use rnn_model::{BuildLayer, Dims, Layer, LayerOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
@@ -40,7 +40,7 @@ impl std::fmt::Display for DtypeName {
 /// A number type that a config can ask for: it picks the constructors of that type.
 pub trait Dtype: Real {
     /// A layer that computes in this type.
-    fn layer(part: &dyn BuildLayer, dims: Dims) -> Box<dyn Layer<Self>>;
+    fn layer(part: &dyn BuildLayer, dims: Dims, options: LayerOptions) -> Box<dyn Layer<Self>>;
     /// An optimizer of such parameters.
     fn optimizer(part: &dyn BuildOptimizer, layout: &Layout) -> Box<dyn Optimizer<Self>>;
     /// A transform of such gradients.
@@ -53,8 +53,12 @@ pub trait Dtype: Real {
 macro_rules! dtype {
     ($float:ident, $stored:ident) => {
         impl Dtype for $float {
-            fn layer(part: &dyn BuildLayer, dims: Dims) -> Box<dyn Layer<Self>> {
-                part.$float(dims)
+            fn layer(
+                part: &dyn BuildLayer,
+                dims: Dims,
+                options: LayerOptions,
+            ) -> Box<dyn Layer<Self>> {
+                part.$float(dims, options)
             }
             fn optimizer(part: &dyn BuildOptimizer, layout: &Layout) -> Box<dyn Optimizer<Self>> {
                 part.$float(layout)

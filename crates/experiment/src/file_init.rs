@@ -30,6 +30,7 @@ impl Initializer for FileInit {
         &self,
         layout: &Layout,
         _hidden_size: usize,
+        _forget_bias: f64,
         _rng: &mut Rng,
         theta: &mut [f64],
     ) -> Result<(), InitError> {

@@ -1,6 +1,6 @@
 //! How much memory a run takes, known before any of it is taken.
 
-use rnn_model::{BuildLayer, Dims};
+use rnn_model::{BuildLayer, Dims, LayerOptions};
 
 /// Memory of a run in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,10 @@ impl Memory {
 ///
 /// A tape grows linearly with the lanes, and for each lane with the steps, so two tiny layers tell
 /// what a large one would hold.
-pub(crate) fn layer_len(cell: &dyn BuildLayer, dims: Dims) -> (u128, u128) {
-    let probe = |seq_len| cell.f32(Dims { batch_size: 1, seq_len, ..dims });
+pub(crate) fn layer_len(cell: &dyn BuildLayer, dims: Dims, options: LayerOptions) -> (u128, u128) {
+    let probe = |seq_len| cell.f32(Dims { batch_size: 1, seq_len, ..dims }, options);
     let (one, two) = (probe(1), probe(2));
-    let params: u128 = one.tensors().iter().map(|(_, shape)| shape.len() as u128).sum();
+    let params: u128 = one.tensors().iter().map(|tensor| tensor.shape.len() as u128).sum();
     let each = (two.tape_len() - one.tape_len()) as u128;
     let once = one.tape_len() as u128 - each;
     (params, dims.batch_size as u128 * (once + each * dims.seq_len as u128))
@@ -69,8 +69,14 @@ mod tests {
             let part = document.parse().expect("TOML").part("c", "").expect("a name");
             let cell = builtin_cells().choose(part).expect("registered");
             let dims = Dims { input_size: 7, hidden_size: 5, batch_size: 3, seq_len: 11 };
-            let layer = cell.f32(dims);
-            assert_eq!(layer_len(&*cell, dims).1, layer.tape_len() as u128, "{}", entry.name);
+            let options = LayerOptions::default();
+            let layer = cell.f32(dims, options);
+            assert_eq!(
+                layer_len(&*cell, dims, options).1,
+                layer.tape_len() as u128,
+                "{}",
+                entry.name
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use data_io::{Sweep, Tokenizer, read_text};
 use registry::Document;
 use registry::range::Share;
-use rnn_model::{Dims, Model};
+use rnn_model::{Architecture, Dims, LayerOptions, Model};
 use tensor_core::rng::{Stream, stream};
 use tensor_core::{Layout, Shape};
 
@@ -125,9 +125,10 @@ pub fn build_model<T: Dtype>(
     batch_size: usize,
     seq_len: usize,
 ) -> Model<T> {
-    let layer = |dims| T::layer(&*config.cell, dims);
+    let layer = |dims| T::layer(&*config.cell, dims, LayerOptions::default());
     let dims = layer_dims(config, vocab_size, batch_size, seq_len);
-    Model::new(vocab_size, dims.map(layer).collect())
+    let architecture = Architecture { vocab_size, ..Architecture::default() };
+    Model::new(architecture, dims.map(layer).collect())
 }
 
 fn layer_dims(
@@ -148,7 +149,7 @@ fn initial_weights(config: &Config, vocab_size: usize, n_params: usize) -> Resul
     let mut initial = vec![0.0; n_params];
     let mut rng = stream(config.train.seed.get() as u64, Stream::Init);
     let hidden_size = config.model.hidden_size.as_usize();
-    config.init.init(model.layout(), hidden_size, &mut rng, &mut initial)?;
+    config.init.init(model.layout(), hidden_size, 0.0, &mut rng, &mut initial)?;
     Ok(initial)
 }
 
@@ -178,7 +179,7 @@ fn estimate(config: &Config, vocab_size: usize, text_len: usize) -> (u128, Memor
     let n_layers = config.model.layers.as_usize() as u128;
     for (dims, count) in layer_dims(config, vocab_size, batch_size, seq_len).zip([1, n_layers - 1])
     {
-        let (params, tape) = memory::layer_len(&*config.cell, dims);
+        let (params, tape) = memory::layer_len(&*config.cell, dims, LayerOptions::default());
         n_params += count * params;
         activations += count * tape;
     }

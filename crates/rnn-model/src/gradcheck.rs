@@ -149,6 +149,11 @@ impl Finding {
         self.worst.error <= TOLERANCE
     }
 
+    /// Whether a kink of the loss lies so close that finite differences say nothing.
+    pub fn is_at_kink(&self) -> bool {
+        !self.passes() && TOLERANCE < self.worst.spread && self.worst.spread.is_finite()
+    }
+
     /// The entry that disagrees most, such as `w_hh_l1[3, 2]`.
     pub fn place(&self) -> String {
         let layer = self.layer.map(|layer| format!("_l{layer}")).unwrap_or_default();
@@ -215,7 +220,7 @@ struct Tensor {
 
 fn parameters_of(model: &Model<f64>) -> Vec<Tensor> {
     let tensor = |segment: &Segment| {
-        let Segment { tensor, layer, shape, range } = segment.clone();
+        let Segment { tensor, layer, shape, range, .. } = segment.clone();
         Tensor { name: tensor.to_owned(), layer, shape, range }
     };
     model.layout().segments().iter().map(tensor).collect()

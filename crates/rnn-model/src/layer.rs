@@ -1,7 +1,8 @@
 //! A recurrent layer over a whole window.
 
 use ndarray::{ArrayView2, ArrayViewMut2};
-use tensor_core::{Real, Shape};
+use tensor_core::rng::Rng;
+use tensor_core::{Real, Tensor};
 
 /// The sizes of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,20 @@ pub struct Dims {
     pub batch_size: usize,
     /// Most time steps in one window, T.
     pub seq_len: usize,
+}
+
+/// What can be done to any layer beside its cell's equations.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LayerOptions {
+    /// Normalize the result of every product of a weight matrix, each row by itself, with a learned
+    /// gain. Ba, Kiros & Hinton, "Layer normalization", 2016.
+    pub layer_norm: bool,
+    /// Learn the state that a text starts from, instead of zero.
+    pub learned_state: bool,
+    /// Share of the recurrent weights that is left out of each training window. Wan et al.,
+    /// "Regularization of neural networks using DropConnect", ICML 2013; for recurrent weights
+    /// Merity, Keskar & Socher, "Regularizing and optimizing LSTM language models", ICLR 2018.
+    pub drop_connect: f64,
 }
 
 /// The inputs of one window, time-major: row `t·batch_size + b` is lane `b` at step `t`.
@@ -37,6 +52,16 @@ impl<T> Input<'_, T> {
     }
 }
 
+/// What a layer reads of a window.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerWindow<'a, T> {
+    /// The inputs.
+    pub x: Input<'a, T>,
+    /// For each row, whether a text starts there: the state before it is the initial one, whatever
+    /// was carried. Empty if none does.
+    pub resets: &'a [bool],
+}
+
 /// Where a backward pass writes.
 #[derive(Debug)]
 pub struct Grads<'a, T> {
@@ -58,8 +83,8 @@ pub trait Layer<T: Real>: Send {
     /// The sizes it was built with.
     fn dims(&self) -> Dims;
 
-    /// Names and shapes of the parameters, in the order in which they lie in `theta`.
-    fn tensors(&self) -> Vec<(&'static str, Shape)>;
+    /// The parameters, in the order in which they lie in `theta`.
+    fn tensors(&self) -> Vec<Tensor>;
 
     /// Names of the state vectors; each is `[batch_size, hidden_size]`, one behind the other.
     fn states(&self) -> &'static [&'static str];
@@ -67,8 +92,11 @@ pub trait Layer<T: Real>: Send {
     /// Number of values the layer keeps for itself, tape and workspace together.
     fn tape_len(&self) -> usize;
 
+    /// Draws what is left out of the windows from here on, until it is drawn again.
+    fn draw_masks(&mut self, _rng: &mut Rng) {}
+
     /// Runs a window from `state`, and fills the tape.
-    fn forward(&mut self, theta: &[T], x: Input<'_, T>, state: &[T]);
+    fn forward(&mut self, theta: &[T], window: LayerWindow<'_, T>, state: &[T]);
 
     /// The outputs of the last window, `[steps·batch_size, hidden_size]`.
     fn output(&self) -> ArrayView2<'_, T>;
@@ -76,14 +104,14 @@ pub trait Layer<T: Real>: Send {
     /// Overwrites `state` with the state behind the last window, which carries into the next one.
     fn carry(&self, state: &mut [T]);
 
-    /// Goes back through the last window, given the same `theta` and `x` and the gradient `dy` by
-    /// its outputs.
+    /// Goes back through the last window, given the same `theta` and `window` and the gradient `dy`
+    /// by its outputs.
     ///
     /// No gradient enters from the window behind: that is where back-propagation is truncated.
     fn backward(
         &mut self,
         theta: &[T],
-        x: Input<'_, T>,
+        window: LayerWindow<'_, T>,
         dy: ArrayView2<'_, T>,
         grads: Grads<'_, T>,
     );

@@ -1,75 +1,175 @@
-//! A stack of recurrent layers and the output layer above them.
+//! A stack of recurrent layers with what is below, between and above them.
 
-use ndarray::{Array2, ArrayView2};
-use tensor_core::gemm::{add_column_sums, fill_rows, gemm_acc, gemm_nt, gemm_tn_acc};
+use std::ops::Range;
+
+use ndarray::ArrayView2;
+use tensor_core::gemm::{
+    add_column_sums, axpy, fill_rows, gemm, gemm_acc, gemm_nt, gemm_nt_acc, gemm_tn_acc,
+};
+use tensor_core::rng::Rng;
 use tensor_core::{Layout, Real, Shape};
 
-use crate::view::{matrix, matrix_mut, rows, rows_mut};
-use crate::{Dims, Grads, Input, Layer, Reduction, softmax_xent};
+use crate::dropout::Dropout;
+use crate::view::{Rows, matrix, matrix_mut};
+use crate::{Dims, Grads, Input, Layer, LayerWindow, Reduction, softmax_xent};
 
-/// A character-level language model: layers from below, then `logits = h·W_hy + b_y`.
+/// What is around the layers of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Architecture {
+    /// Number of different characters, V.
+    pub vocab_size: usize,
+    /// Width of a learned vector for each character, which the first layer reads; without it that
+    /// reads the character itself. Bengio et al., "A neural probabilistic language model", 2003.
+    pub embedding_size: Option<usize>,
+    /// The output weights are the embedding. Press & Wolf, "Using the output embedding to improve
+    /// language models", EACL 2017.
+    pub tied: bool,
+    /// Each layer but the first adds its input to its output. He et al., "Deep residual learning for
+    /// image recognition", CVPR 2016.
+    pub residual: bool,
+    /// Share of every layer's outputs that is left out in training.
+    pub dropout: f64,
+    /// One mask for all steps of a window, instead of one a step.
+    pub variational: bool,
+}
+
+/// A window of characters.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// The characters, time-major: row `t·batch_size + b` is lane `b` at step `t`.
+    pub x: &'a [u32],
+    /// For each of them, whether a text starts there, whatever was read before. Empty if none does.
+    pub resets: &'a [bool],
+}
+
+impl<'a> From<&'a [u32]> for Window<'a> {
+    fn from(x: &'a [u32]) -> Self {
+        Self { x, resets: &[] }
+    }
+}
+
+impl<'a> From<&'a Vec<u32>> for Window<'a> {
+    fn from(x: &'a Vec<u32>) -> Self {
+        Self { x, resets: &[] }
+    }
+}
+
+/// A character-level language model: an embedding if wanted, layers from below, then
+/// `logits = h·W_hy + b_y`.
 ///
 /// One window is [`forward`](Self::forward), [`loss`](Self::loss), [`backward`](Self::backward).
 /// Parameters, gradients and state are the caller's. Nothing is allocated after construction.
 pub struct Model<T> {
+    architecture: Architecture,
     layout: Layout,
     layers: Vec<Stacked<T>>,
-    vocab_size: usize,
+    /// The embedding `w_e [vocab_size, embedding_size]`, output weights and output bias.
+    w_e: Range<usize>,
+    w_hy: Range<usize>,
+    b_y: Range<usize>,
     /// Rows of the last window, `steps·batch_size`.
     rows: usize,
+    /// Tape: embedded characters, `[seq_len·batch_size, embedding_size]`.
+    embedded: Rows<T>,
     /// `[seq_len·batch_size, vocab_size]`
-    logits: Array2<T>,
+    logits: Rows<T>,
     /// `[seq_len·batch_size, vocab_size]`
-    dlogits: Array2<T>,
+    dlogits: Rows<T>,
     /// Gradient by the outputs of the layer in hand, `[seq_len·batch_size, hidden_size]`.
-    dy: Array2<T>,
+    dy: Rows<T>,
     /// Workspace, where the next `dy` is written.
-    dx: Array2<T>,
+    dx: Rows<T>,
+    /// Gradient by the embedded characters.
+    d_embedded: Rows<T>,
 }
 
-/// A layer with its places in the flat buffers.
+/// A layer with its places in the flat buffers and what becomes of its output.
 struct Stacked<T> {
     layer: Box<dyn Layer<T>>,
-    theta: std::ops::Range<usize>,
-    state: std::ops::Range<usize>,
+    theta: Range<usize>,
+    state: Range<usize>,
+    residual: bool,
+    dropout: Option<Dropout<T>>,
+    /// The output where it is not the layer's own, `[seq_len·batch_size, hidden_size]`.
+    y: Option<Rows<T>>,
+}
+
+impl<T: Real> Stacked<T> {
+    /// What the next layer reads.
+    fn output(&self, rows: usize) -> ArrayView2<'_, T> {
+        match &self.y {
+            None => self.layer.output(),
+            Some(y) => y.view(0..rows),
+        }
+    }
+
+    /// Makes `y` of the layer's output and its input `x`.
+    fn finish(&mut self, x: Input<'_, T>) {
+        let Some(y) = &mut self.y else { return };
+        let rows = x.rows();
+        let mut out = y.view_mut(0..rows);
+        out.assign(&self.layer.output());
+        if let (true, Input::Dense(x)) = (self.residual, x) {
+            out += &x;
+        }
+        if let Some(dropout) = &self.dropout {
+            dropout.apply(rows, y);
+        }
+    }
 }
 
 impl<T: Real> Model<T> {
-    /// Stacks `layers`, the first of which reads character indices.
+    /// Stacks `layers`.
     ///
     /// # Panics
-    /// If there is no layer, or sizes do not fit: the first layer reads `vocab_size` characters,
-    /// each other one the output of the layer below, and all have the same hidden and batch size.
+    /// If there is no layer, or sizes do not fit: the first layer reads characters or their
+    /// embedding, each other one the output of the layer below, and all have the same hidden and
+    /// batch size. Tied output weights need an embedding of the hidden size.
     #[track_caller]
-    pub fn new(vocab_size: usize, layers: Vec<Box<dyn Layer<T>>>) -> Self {
+    pub fn new(architecture: Architecture, layers: Vec<Box<dyn Layer<T>>>) -> Self {
+        let Architecture { vocab_size, embedding_size, tied, residual, dropout, variational } =
+            architecture;
         let Dims { hidden_size, batch_size, seq_len, .. } = layers.first().expect("a layer").dims();
+        assert!(!tied || embedding_size == Some(hidden_size), "tied weights need one size");
         let mut layout = Layout::default();
+        let w_e =
+            layout.push(None, embedding_size.map(|size| ("w_e", Shape::Matrix(vocab_size, size))));
+
+        let rows = seq_len * batch_size;
         let mut n_state = 0;
         let mut stack = Vec::with_capacity(layers.len());
-        let mut input_size = vocab_size;
+        let mut input_size = embedding_size.unwrap_or(vocab_size);
         for (index, layer) in layers.into_iter().enumerate() {
             let expected = Dims { input_size, hidden_size, batch_size, seq_len };
             assert_eq!(layer.dims(), expected, "sizes of layer {index}");
             let theta = layout.push(Some(index), layer.tensors());
             let state = n_state..n_state + layer.states().len() * batch_size * hidden_size;
             n_state = state.end;
-            stack.push(Stacked { layer, theta, state });
+            let residual = residual && 0 < index;
+            let dropout = (0.0 < dropout)
+                .then(|| Dropout::new(dropout, variational, seq_len, batch_size, hidden_size));
+            let y = (residual || dropout.is_some()).then(|| Rows::zeros(rows, hidden_size));
+            stack.push(Stacked { layer, theta, state, residual, dropout, y });
             input_size = hidden_size;
         }
-        layout.push(
-            None,
-            [("w_hy", Shape::Matrix(hidden_size, vocab_size)), ("b_y", Shape::Vector(vocab_size))],
-        );
-        let zeros = |cols| Array2::from_elem((seq_len * batch_size, cols), T::ZERO);
+        let weights = (!tied).then_some(("w_hy", Shape::Matrix(hidden_size, vocab_size)));
+        let w_hy = layout.push(None, weights);
+        let b_y = layout.push(None, [("b_y", Shape::Vector(vocab_size))]);
+        let zeros = |width| Rows::zeros(rows, width);
         Self {
+            architecture,
             layout,
             layers: stack,
-            vocab_size,
+            w_e,
+            w_hy,
+            b_y,
             rows: 0,
+            embedded: zeros(embedding_size.unwrap_or_default()),
             logits: zeros(vocab_size),
             dlogits: zeros(vocab_size),
             dy: zeros(hidden_size),
             dx: zeros(hidden_size),
+            d_embedded: zeros(embedding_size.unwrap_or_default()),
         }
     }
 
@@ -80,16 +180,16 @@ impl<T: Real> Model<T> {
 
     /// Number of different characters, V.
     pub fn vocab_size(&self) -> usize {
-        self.vocab_size
+        self.architecture.vocab_size
     }
 
-    /// The sizes of the first layer, which reads characters.
+    /// The sizes of the first layer.
     pub fn dims(&self) -> Dims {
         self.layers[0].layer.dims()
     }
 
     /// Name and place of each state vector in the flat state, each `[batch_size, hidden_size]`.
-    pub fn states(&self) -> Vec<(String, std::ops::Range<usize>)> {
+    pub fn states(&self) -> Vec<(String, Range<usize>)> {
         let len = self.dims().batch_size * self.dims().hidden_size;
         let named = |(index, stacked): (usize, &Stacked<T>)| {
             let starts = stacked.state.clone().step_by(len);
@@ -101,7 +201,7 @@ impl<T: Real> Model<T> {
         self.layers.iter().enumerate().flat_map(named).collect()
     }
 
-    /// The state before anything was read: all zero.
+    /// A state of zeros. Where the initial state is learned, [`Window::resets`] is what asks for it.
     pub fn zero_state(&self) -> Vec<T> {
         vec![T::ZERO; self.layers.last().map_or(0, |stacked| stacked.state.end)]
     }
@@ -113,41 +213,74 @@ impl<T: Real> Model<T> {
         vectors.flat_map(|vector| vector[lane * hidden_size..][..hidden_size].to_vec()).collect()
     }
 
-    /// Runs a window of characters from `state`: fills the tape and the logits.
-    ///
-    /// `x` is time-major, `[steps·batch_size]`, of at most `seq_len` steps.
+    /// Number of values the model keeps beside its layers.
+    pub fn tape_len(&self) -> usize {
+        let rows =
+            [&self.embedded, &self.logits, &self.dlogits, &self.dy, &self.dx, &self.d_embedded];
+        let between = |stacked: &Stacked<T>| stacked.y.as_ref().map_or(0, Rows::len);
+        rows.iter().map(|rows| rows.len()).sum::<usize>()
+            + self.layers.iter().map(between).sum::<usize>()
+    }
+
+    /// Draws what dropout leaves out of the windows from here on, until it is drawn again.
+    pub fn draw_masks(&mut self, rng: &mut Rng) {
+        for Stacked { layer, dropout, .. } in &mut self.layers {
+            layer.draw_masks(rng);
+            if let Some(dropout) = dropout {
+                dropout.draw(rng);
+            }
+        }
+    }
+
+    /// Runs a window of at most `seq_len` steps from `state`: fills the tape and the logits.
     ///
     /// # Panics
-    /// If `theta`, `x` or `state` is not as long as it has to be, or an index not below
+    /// If `theta`, the window or `state` is not as long as it has to be, or an index not below
     /// `vocab_size`.
     #[track_caller]
-    pub fn forward(&mut self, theta: &[T], x: &[u32], state: &[T]) {
-        let Dims { batch_size, seq_len, .. } = self.dims();
+    pub fn forward<'w>(&mut self, theta: &[T], window: impl Into<Window<'w>>, state: &[T]) {
+        let Window { x, resets } = window.into();
+        let Dims { hidden_size, batch_size, seq_len, .. } = self.dims();
         assert!(
-            x.len().is_multiple_of(batch_size) && x.len() <= seq_len * batch_size,
+            x.len().is_multiple_of(batch_size) && x.len() <= seq_len * batch_size && !x.is_empty(),
             "a window of {} characters for {batch_size} lanes of at most {seq_len} steps",
             x.len()
         );
+        assert!(resets.is_empty() || resets.len() == x.len(), "one reset for each character");
         assert_eq!(theta.len(), self.layout.len(), "number of parameters");
         self.rows = x.len();
 
+        if let Some(size) = self.architecture.embedding_size {
+            let w_e = &theta[self.w_e.clone()];
+            for (row, id) in x.iter().enumerate() {
+                self.embedded.row_mut(row).copy_from_slice(&w_e[*id as usize * size..][..size]);
+            }
+        }
         for index in 0..self.layers.len() {
             let (below, rest) = self.layers.split_at_mut(index);
-            let input = input_of(x, below);
-            let Stacked { layer, theta: at, state: state_at } = &mut rest[0];
-            layer.forward(&theta[at.clone()], input, &state[state_at.clone()]);
+            let x = input_of(x, &self.embedded, below);
+            let Stacked { layer, theta: at, state: state_at, .. } = &mut rest[0];
+            layer.forward(&theta[at.clone()], LayerWindow { x, resets }, &state[state_at.clone()]);
+            rest[0].finish(x);
         }
 
-        let (w_hy, b_y) = self.head(theta);
-        let h = self.layers.last().expect("a layer").layer.output();
-        let mut logits = rows_mut(&mut self.logits, 0..self.rows);
-        fill_rows(b_y, logits.view_mut());
-        gemm_acc(h, w_hy, logits);
+        let vocab_size = self.vocab_size();
+        let y = self.layers.last().expect("a layer").output(self.rows);
+        let mut logits = self.logits.view_mut(0..self.rows);
+        fill_rows(&theta[self.b_y.clone()], logits.view_mut());
+        match self.architecture.tied {
+            true => {
+                gemm_nt_acc(y, matrix(&theta[self.w_e.clone()], vocab_size, hidden_size), logits)
+            }
+            false => {
+                gemm_acc(y, matrix(&theta[self.w_hy.clone()], hidden_size, vocab_size), logits)
+            }
+        }
     }
 
     /// The logits of the last window, `[steps·batch_size, vocab_size]`.
     pub fn logits(&self) -> ArrayView2<'_, T> {
-        rows(&self.logits, 0..self.rows)
+        self.logits.view(0..self.rows)
     }
 
     /// Overwrites `state` with the state behind the last window.
@@ -167,63 +300,96 @@ impl<T: Real> Model<T> {
     pub fn loss(&mut self, targets: &[u32], reduction: Reduction) -> T {
         let batch_size = self.dims().batch_size;
         let weight = T::from_f64(reduction.weight(self.rows / batch_size, batch_size));
-        let dlogits = rows_mut(&mut self.dlogits, 0..self.rows);
-        softmax_xent(rows(&self.logits, 0..self.rows), targets, weight, dlogits)
+        let dlogits = self.dlogits.view_mut(0..self.rows);
+        softmax_xent(self.logits.view(0..self.rows), targets, weight, dlogits)
     }
 
-    /// Goes back through the last window, after [`loss`](Self::loss), with the same `theta` and `x`.
+    /// Goes back through the last window, after [`loss`](Self::loss), with the same `theta` and
+    /// window.
     ///
     /// Accumulates into `grads`, laid out as `theta`. Overwrites `d_state`, laid out as the state,
     /// with the gradient by the state before the window.
-    pub fn backward(
+    pub fn backward<'w>(
         &mut self,
         theta: &[T],
-        x: &[u32],
+        window: impl Into<Window<'w>>,
         grads: &mut [T],
         mut d_state: Option<&mut [T]>,
     ) {
+        let Window { x, resets } = window.into();
         let window = 0..self.rows;
-        let dlogits = rows(&self.dlogits, window.clone());
-        let (w_hy, _) = self.head(theta);
-        let h = self.layers.last().expect("a layer").layer.output();
-        let (hidden_size, vocab_size) = w_hy.dim();
-        let (_, d_head) = grads.split_at_mut(self.head_start());
-        let (d_w_hy, d_b_y) = d_head.split_at_mut(hidden_size * vocab_size);
-        gemm_tn_acc(h, dlogits, matrix_mut(d_w_hy, hidden_size, vocab_size));
-        add_column_sums(dlogits, d_b_y);
-        gemm_nt(dlogits, w_hy, rows_mut(&mut self.dy, window.clone()));
+        self.backward_head(theta, grads);
 
         for index in (0..self.layers.len()).rev() {
             let (below, rest) = self.layers.split_at_mut(index);
-            let input = input_of(x, below);
-            let Stacked { layer, theta: at, state: state_at } = &mut rest[0];
+            let input = input_of(x, &self.embedded, below);
+            let Stacked { layer, theta: at, state: state_at, residual, dropout, .. } = &mut rest[0];
+            if let Some(dropout) = dropout {
+                dropout.apply(window.len(), &mut self.dy);
+            }
+            let dx = match input {
+                Input::Ids(_) => None,
+                Input::Dense(_) if index == 0 => Some(self.d_embedded.view_mut(window.clone())),
+                Input::Dense(_) => Some(self.dx.view_mut(window.clone())),
+            };
             let into = Grads {
                 theta: &mut grads[at.clone()],
-                x: (0 < index).then(|| rows_mut(&mut self.dx, window.clone())),
+                x: dx,
                 state: d_state.as_deref_mut().map(|d_state| &mut d_state[state_at.clone()]),
             };
-            layer.backward(&theta[at.clone()], input, rows(&self.dy, window.clone()), into);
+            let window = LayerWindow { x: input, resets };
+            layer.backward(&theta[at.clone()], window, self.dy.view(0..x.len()), into);
+            if *residual {
+                axpy(T::ONE, self.dy.flat(0..x.len()), self.dx.flat_mut(0..x.len()));
+            }
             std::mem::swap(&mut self.dy, &mut self.dx);
+        }
+
+        if let Some(size) = self.architecture.embedding_size {
+            let d_w_e = &mut grads[self.w_e.clone()];
+            for (row, id) in x.iter().enumerate() {
+                axpy(T::ONE, self.d_embedded.row(row), &mut d_w_e[*id as usize * size..][..size]);
+            }
         }
     }
 
-    /// Where the output layer begins in the flat buffer: behind the last recurrent layer.
-    fn head_start(&self) -> usize {
-        self.layers.last().map_or(0, |stacked| stacked.theta.end)
-    }
-
-    /// `w_hy [hidden_size, vocab_size]` and `b_y [vocab_size]`.
-    fn head<'a>(&self, theta: &'a [T]) -> (ArrayView2<'a, T>, &'a [T]) {
-        let hidden_size = self.dims().hidden_size;
-        let (w_hy, b_y) = theta[self.head_start()..].split_at(hidden_size * self.vocab_size);
-        (matrix(w_hy, hidden_size, self.vocab_size), b_y)
+    /// Overwrites `dy` with the gradient by the outputs of the last layer.
+    fn backward_head(&mut self, theta: &[T], grads: &mut [T]) {
+        let window = 0..self.rows;
+        let Dims { hidden_size, .. } = self.dims();
+        let vocab_size = self.vocab_size();
+        let y = self.layers.last().expect("a layer").output(self.rows);
+        let dlogits = self.dlogits.view(window.clone());
+        add_column_sums(dlogits, &mut grads[self.b_y.clone()]);
+        if self.architecture.tied {
+            let w_e = matrix(&theta[self.w_e.clone()], vocab_size, hidden_size);
+            gemm_tn_acc(
+                dlogits,
+                y,
+                matrix_mut(&mut grads[self.w_e.clone()], vocab_size, hidden_size),
+            );
+            gemm(dlogits, w_e, self.dy.view_mut(window));
+        } else {
+            let w_hy = matrix(&theta[self.w_hy.clone()], hidden_size, vocab_size);
+            gemm_tn_acc(
+                y,
+                dlogits,
+                matrix_mut(&mut grads[self.w_hy.clone()], hidden_size, vocab_size),
+            );
+            gemm_nt(dlogits, w_hy, self.dy.view_mut(window));
+        }
     }
 }
 
-/// What a layer reads: the characters, or the outputs of the layer below.
-fn input_of<'a, T: Real>(x: &'a [u32], below: &'a [Stacked<T>]) -> Input<'a, T> {
+/// What a layer reads: the characters, their embedding, or the outputs of the layer below.
+fn input_of<'a, T: Real>(
+    x: &'a [u32],
+    embedded: &'a Rows<T>,
+    below: &'a [Stacked<T>],
+) -> Input<'a, T> {
     match below.last() {
-        None => Input::Ids(x),
-        Some(stacked) => Input::Dense(stacked.layer.output()),
+        Some(stacked) => Input::Dense(stacked.output(x.len())),
+        None if embedded.len() == 0 => Input::Ids(x),
+        None => Input::Dense(embedded.view(0..x.len())),
     }
 }

@@ -3,7 +3,7 @@
 use tensor_core::Real;
 use tensor_core::rng::{self, Rng};
 
-use crate::Model;
+use crate::{Model, Window};
 
 /// How a character is drawn from the logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,6 +72,8 @@ fn total(weights: &[(f64, u32)]) -> f64 {
 pub struct Generator<T> {
     model: Model<T>,
     state: Vec<T>,
+    /// Whether nothing was read yet: the next character starts a text.
+    fresh: bool,
     scratch: Vec<(f64, u32)>,
 }
 
@@ -84,23 +86,26 @@ impl<T: Real> Generator<T> {
     pub fn new(model: Model<T>) -> Self {
         assert_eq!(model.dims().batch_size, 1, "a generator writes one text");
         let (state, scratch) = (model.zero_state(), Vec::with_capacity(model.vocab_size()));
-        Self { model, state, scratch }
+        Self { model, state, fresh: true, scratch }
     }
 
     /// Forgets everything that was read.
     pub fn restart(&mut self) {
-        self.state.fill(T::ZERO);
+        self.fresh = true;
     }
 
     /// Overwrites the state, as [`Model::carry`] gives it.
     pub fn set_state(&mut self, state: &[T]) {
         self.state.copy_from_slice(state);
+        self.fresh = false;
     }
 
     /// Reads a character.
     pub fn feed(&mut self, theta: &[T], id: u32) {
-        self.model.forward(theta, &[id], &self.state);
+        let window = Window { x: &[id], resets: &[self.fresh] };
+        self.model.forward(theta, window, &self.state);
         self.model.carry(&mut self.state);
+        self.fresh = false;
     }
 
     /// Draws the character behind the last one read; it is not fed.

@@ -20,6 +20,10 @@ pub struct Tensor<T> {
     pub values: Vec<T>,
 }
 
+/// The order in which PyTorch has the gates of an LSTM; ours has the sigmoid gates side by side. All
+/// other cells have one order.
+const TORCH_LSTM: [&str; 4] = ["i", "f", "g", "o"];
+
 /// The tensors of `theta`, or of its gradient, as PyTorch names them.
 ///
 /// # Panics
@@ -28,18 +32,18 @@ pub struct Tensor<T> {
 pub fn export<T: Real>(layout: &Layout, theta: &[T]) -> Vec<Tensor<T>> {
     assert_eq!(theta.len(), layout.len(), "number of parameters");
     let mut tensors = Vec::new();
-    for segment in layout.segments() {
-        let values = &theta[segment.range.clone()];
-        let (name, second_bias) = names(segment);
-        tensors.push(match segment.shape {
-            Shape::Vector(len) => Tensor { name, shape: vec![len], values: values.to_vec() },
-            Shape::Matrix(rows, cols) => {
-                Tensor { name, shape: vec![cols, rows], values: transposed(values, rows, cols) }
+    for segment in layout.segments().iter().filter(|segment| segment.tensor != "b_hh") {
+        let values = to_torch(segment, &theta[segment.range.clone()]);
+        tensors.push(Tensor { name: name(segment), shape: torch_shape(segment), values });
+        if segment.tensor == "b_h" {
+            let mut values = vec![T::ZERO; segment.shape.len()];
+            if let Some((second, gate)) = second_bias(layout, segment) {
+                let width = second.shape.len();
+                let start = torch_place(segment, gate) * width;
+                values[start..][..width].copy_from_slice(&theta[second.range.clone()]);
             }
-        });
-        if let Some(name) = second_bias {
-            let len = segment.shape.len();
-            tensors.push(Tensor { name, shape: vec![len], values: vec![T::ZERO; len] });
+            let name = name(segment).replace("bias_ih", "bias_hh");
+            tensors.push(Tensor { name, shape: torch_shape(segment), values });
         }
     }
     tensors
@@ -54,46 +58,103 @@ pub fn import<T: Real>(
     theta: &mut [T],
     mut find: impl FnMut(&str) -> Option<Tensor<T>>,
 ) -> Result<(), InitError> {
-    for segment in layout.segments() {
-        let (name, second_bias) = names(segment);
-        let shape = match segment.shape {
-            Shape::Vector(len) => vec![len],
-            Shape::Matrix(rows, cols) => vec![cols, rows],
-        };
+    for segment in layout.segments().iter().filter(|segment| segment.tensor != "b_hh") {
+        let (name, shape) = (name(segment), torch_shape(segment));
         let tensor = checked(find(&name), &name, &shape)?;
-        let values = &mut theta[segment.range.clone()];
-        match segment.shape {
-            Shape::Vector(_) => values.copy_from_slice(&tensor.values),
-            Shape::Matrix(rows, cols) => {
-                values.copy_from_slice(&transposed(&tensor.values, cols, rows));
-            }
+        from_torch(segment, &tensor.values, &mut theta[segment.range.clone()]);
+        if segment.tensor != "b_h" {
+            continue;
         }
-        if let Some(name) = second_bias
-            && let Some(tensor) = find(&name)
-        {
-            let tensor = checked(Some(tensor), &name, &shape)?;
-            for (value, second) in values.iter_mut().zip(tensor.values) {
-                // Adding zero would turn -0.0 into 0.0, and what was written must come back.
-                if second != T::ZERO {
-                    *value += second;
-                }
+
+        let name = name.replace("bias_ih", "bias_hh");
+        let mut bias = match find(&name) {
+            None => vec![T::ZERO; segment.shape.len()],
+            tensor => checked(tensor, &name, &shape)?.values,
+        };
+        if let Some((second, gate)) = second_bias(layout, segment) {
+            let width = second.shape.len();
+            let block = &mut bias[torch_place(segment, gate) * width..][..width];
+            theta[second.range.clone()].copy_from_slice(block);
+            block.fill(T::ZERO);
+        }
+        let mut sorted = vec![T::ZERO; bias.len()];
+        from_torch(segment, &bias, &mut sorted);
+        for (value, second) in theta[segment.range.clone()].iter_mut().zip(sorted) {
+            // Adding zero would turn -0.0 into 0.0, and what was written must come back.
+            if second != T::ZERO {
+                *value += second;
             }
         }
     }
     Ok(())
 }
 
-/// PyTorch's name of a segment, and that of the second bias it has besides.
-fn names(segment: &Segment) -> (String, Option<String>) {
+/// PyTorch's name of a segment; what PyTorch does not have is named in its manner.
+fn name(segment: &Segment) -> String {
     let layer = segment.layer.unwrap_or_default();
     match segment.tensor {
-        "w_xh" => (format!("rnn.weight_ih_l{layer}"), None),
-        "w_hh" => (format!("rnn.weight_hh_l{layer}"), None),
-        "b_h" => (format!("rnn.bias_ih_l{layer}"), Some(format!("rnn.bias_hh_l{layer}"))),
-        "w_hy" => ("head.weight".into(), None),
-        "b_y" => ("head.bias".into(), None),
-        // A tensor that PyTorch does not have.
-        other => (format!("rnn.{other}_l{layer}"), None),
+        "w_xh" => format!("rnn.weight_ih_l{layer}"),
+        "w_hh" => format!("rnn.weight_hh_l{layer}"),
+        "b_h" => format!("rnn.bias_ih_l{layer}"),
+        "w_hy" => "head.weight".into(),
+        "b_y" => "head.bias".into(),
+        "w_e" => "embedding.weight".into(),
+        other => format!("rnn.{other}_l{layer}"),
+    }
+}
+
+/// The bias within `bias_hh` that does not merely add to the first, and the gate it belongs to: that
+/// of a GRU's candidate, which the reset gate scales.
+fn second_bias<'a>(layout: &'a Layout, first: &Segment) -> Option<(&'a Segment, &'static str)> {
+    let is_it = |segment: &&Segment| segment.tensor == "b_hh" && segment.layer == first.layer;
+    let second = layout.segments().iter().find(is_it)?;
+    Some((second, second.gates.first()?))
+}
+
+/// Which gate, in PyTorch's order, `gate` is.
+fn torch_place(segment: &Segment, gate: &str) -> usize {
+    let is_lstm =
+        segment.gates.len() == 4 && TORCH_LSTM.iter().all(|gate| segment.gates.contains(gate));
+    let order = if is_lstm { &TORCH_LSTM[..] } else { segment.gates };
+    order.iter().position(|name| *name == gate).expect("one of the segment's gates")
+}
+
+fn torch_shape(segment: &Segment) -> Vec<usize> {
+    match segment.shape {
+        Shape::Vector(len) => vec![len],
+        // `nn.Embedding` has a row for each character, as we do.
+        Shape::Matrix(rows, cols) if segment.tensor == "w_e" => vec![rows, cols],
+        Shape::Matrix(rows, cols) => vec![cols, rows],
+    }
+}
+
+/// For each value of PyTorch's tensor, in order, where it stands in ours.
+fn places(segment: &Segment) -> Vec<usize> {
+    let (rows, cols) = match segment.shape {
+        Shape::Matrix(rows, cols) => (rows, cols),
+        Shape::Vector(len) => (1, len),
+    };
+    if segment.tensor == "w_e" {
+        return (0..rows * cols).collect();
+    }
+    let width = cols / segment.gates.len().max(1);
+    let mut columns: Vec<usize> = (0..cols).collect();
+    for (ours, gate) in segment.gates.iter().enumerate() {
+        let theirs = torch_place(segment, gate);
+        for unit in 0..width {
+            columns[theirs * width + unit] = ours * width + unit;
+        }
+    }
+    columns.iter().flat_map(|col| (0..rows).map(move |row| row * cols + col)).collect()
+}
+
+fn to_torch<T: Real>(segment: &Segment, values: &[T]) -> Vec<T> {
+    places(segment).into_iter().map(|place| values[place]).collect()
+}
+
+fn from_torch<T: Real>(segment: &Segment, torch: &[T], values: &mut [T]) {
+    for (place, value) in places(segment).into_iter().zip(torch) {
+        values[place] = *value;
     }
 }
 
@@ -117,23 +178,22 @@ fn checked<T>(
     }
 }
 
-/// The transpose of a row-major `[rows, cols]`.
-fn transposed<T: Real>(values: &[T], rows: usize, cols: usize) -> Vec<T> {
-    (0..cols).flat_map(|col| (0..rows).map(move |row| values[row * cols + col])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BuildLayer, Dims, Model, cell::Vanilla};
+    use crate::{Architecture, BuildLayer, Dims, LayerOptions, Model, cell::Vanilla};
 
     fn model() -> Model<f64> {
         let dims = Dims { input_size: 4, hidden_size: 3, batch_size: 1, seq_len: 2 };
         let layers = vec![
-            BuildLayer::f64(&Vanilla {}, dims),
-            BuildLayer::f64(&Vanilla {}, Dims { input_size: 3, ..dims }),
+            BuildLayer::f64(&Vanilla::default(), dims, LayerOptions::default()),
+            BuildLayer::f64(
+                &Vanilla::default(),
+                Dims { input_size: 3, ..dims },
+                LayerOptions::default(),
+            ),
         ];
-        Model::new(4, layers)
+        Model::new(Architecture { vocab_size: 4, ..Architecture::default() }, layers)
     }
 
     #[test]
@@ -143,7 +203,7 @@ mod tests {
             (0..layout.len()).map(|i| (i as f64).sin() * -0.0_f64.max(1.0)).collect();
         let mut theta = theta;
         theta[7] = -0.0;
-        let bias = layout.segments()[2].range.start;
+        let bias = layout.segments()[1].range.start;
         theta[bias] = -0.0;
         let tensors = export(&layout, &theta);
         let mut back = vec![1.0; theta.len()];
@@ -161,13 +221,13 @@ mod tests {
         // torch.nn.RNN(4, 3, num_layers=2).state_dict() and torch.nn.Linear(3, 4).state_dict()
         let expected: [(&str, &[usize]); 10] = [
             ("rnn.weight_ih_l0", &[3, 4]),
-            ("rnn.weight_hh_l0", &[3, 3]),
             ("rnn.bias_ih_l0", &[3]),
             ("rnn.bias_hh_l0", &[3]),
+            ("rnn.weight_hh_l0", &[3, 3]),
             ("rnn.weight_ih_l1", &[3, 3]),
-            ("rnn.weight_hh_l1", &[3, 3]),
             ("rnn.bias_ih_l1", &[3]),
             ("rnn.bias_hh_l1", &[3]),
+            ("rnn.weight_hh_l1", &[3, 3]),
             ("head.weight", &[4, 3]),
             ("head.bias", &[4]),
         ];
@@ -178,14 +238,14 @@ mod tests {
     fn biases_add_up_and_a_missing_or_misshapen_tensor_is_named() {
         let layout = model().layout().clone();
         let mut tensors = export(&layout, &vec![0.25; layout.len()]);
-        tensors[3].values.fill(0.5);
+        tensors[2].values.fill(0.5);
         let mut theta = vec![0.0; layout.len()];
         let import = |tensors: &[Tensor<f64>], theta: &mut [f64]| {
             let find = |name: &str| tensors.iter().find(|tensor| tensor.name == name).cloned();
             import(&layout, theta, find).map_err(|error| error.message)
         };
         assert_eq!(import(&tensors, &mut theta), Ok(()));
-        assert_eq!(theta[layout.segments()[2].range.clone()], [0.75; 3]);
+        assert_eq!(theta[layout.segments()[1].range.clone()], [0.75; 3]);
 
         tensors[0].shape = vec![4, 3];
         let expected = "`rnn.weight_ih_l0` is [4, 3], the model needs [3, 4]";

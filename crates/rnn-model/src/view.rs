@@ -1,20 +1,60 @@
-//! Flat buffers seen as matrices, and blocks of rows of a matrix.
+//! Flat buffers seen as matrices.
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use tensor_core::Real;
 
-/// Cuts the next `len` values off the front of `rest`.
-#[track_caller]
-pub(crate) fn take<'a, T>(rest: &mut &'a [T], len: usize) -> &'a [T] {
-    rest.split_off(..len).expect("the buffer holds every tensor of the layout")
+/// Rows of one width in one allocation: a tape or a workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows<T> {
+    values: Vec<T>,
+    width: usize,
 }
 
-/// Cuts the next `len` values off the front of `rest`.
-#[track_caller]
-pub(crate) fn take_mut<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
-    rest.split_off_mut(..len).expect("the buffer holds every tensor of the layout")
+impl<T: Real> Rows<T> {
+    /// `count` rows of zeros.
+    pub fn zeros(count: usize, width: usize) -> Self {
+        Self { values: vec![T::ZERO; count * width], width }
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub fn row(&self, index: usize) -> &[T] {
+        &self.values[index * self.width..][..self.width]
+    }
+
+    pub fn row_mut(&mut self, index: usize) -> &mut [T] {
+        &mut self.values[index * self.width..][..self.width]
+    }
+
+    /// The values of a range of rows.
+    pub fn flat(&self, rows: Range<usize>) -> &[T] {
+        &self.values[rows.start * self.width..rows.end * self.width]
+    }
+
+    /// The values of a range of rows.
+    pub fn flat_mut(&mut self, rows: Range<usize>) -> &mut [T] {
+        &mut self.values[rows.start * self.width..rows.end * self.width]
+    }
+
+    /// A range of rows as a matrix.
+    pub fn view(&self, rows: Range<usize>) -> ArrayView2<'_, T> {
+        matrix(self.flat(rows.clone()), rows.len(), self.width)
+    }
+
+    /// A range of rows as a matrix.
+    pub fn view_mut(&mut self, rows: Range<usize>) -> ArrayViewMut2<'_, T> {
+        let width = self.width;
+        matrix_mut(self.flat_mut(rows.clone()), rows.len(), width)
+    }
+
+    pub fn fill_zero(&mut self) {
+        self.values.fill(T::ZERO);
+    }
 }
 
 /// `values` as a row-major matrix.
@@ -33,26 +73,21 @@ pub(crate) fn matrix_mut<T: Real>(
     ArrayViewMut2::from_shape((rows, cols), values).expect("as long as rows times columns")
 }
 
-/// The given rows. (`s![]` would say it in fewer words, but expands to `unsafe` code.)
+/// The given columns. (`s![]` would say it in fewer words, but expands to `unsafe` code.)
 #[track_caller]
-pub(crate) fn rows<T>(array: &Array2<T>, rows: Range<usize>) -> ArrayView2<'_, T> {
-    array.slice_axis(Axis(0), Slice::from(rows))
+pub(crate) fn columns<T>(matrix: ArrayView2<'_, T>, columns: Range<usize>) -> ArrayView2<'_, T> {
+    let mut matrix = matrix;
+    matrix.slice_axis_inplace(Axis(1), Slice::from(columns));
+    matrix
 }
 
-/// The given rows.
+/// The given columns.
 #[track_caller]
-pub(crate) fn rows_mut<T>(array: &mut Array2<T>, rows: Range<usize>) -> ArrayViewMut2<'_, T> {
-    array.slice_axis_mut(Axis(0), Slice::from(rows))
-}
-
-/// The entries of a contiguous view in row-major order.
-#[track_caller]
-pub(crate) fn flat<T>(view: ArrayView2<'_, T>) -> &[T] {
-    view.to_slice().expect("rows of one array are contiguous")
-}
-
-/// The entries of a contiguous view in row-major order.
-#[track_caller]
-pub(crate) fn flat_mut<T>(view: ArrayViewMut2<'_, T>) -> &mut [T] {
-    view.into_slice().expect("rows of one array are contiguous")
+pub(crate) fn columns_mut<T>(
+    matrix: ArrayViewMut2<'_, T>,
+    columns: Range<usize>,
+) -> ArrayViewMut2<'_, T> {
+    let mut matrix = matrix;
+    matrix.slice_axis_inplace(Axis(1), Slice::from(columns));
+    matrix
 }

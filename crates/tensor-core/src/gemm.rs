@@ -6,7 +6,7 @@
 //!
 //! Orders of summation, on which bits depend: [`gemm`], [`gemm_acc`] and [`gemm_tn_acc`] add the
 //! terms of each output in the order of the inner index, one rounding for each product and sum;
-//! [`gemm_nt`] takes each output as one [`dot`].
+//! [`gemm_nt`] and [`gemm_nt_acc`] take each output as one [`dot`].
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -44,11 +44,25 @@ pub fn gemm_acc<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut c: Arra
 /// If shapes do not fit or rows are not contiguous.
 #[track_caller]
 pub fn gemm_nt<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut c: ArrayViewMut2<'_, T>) {
+    c.fill(T::ZERO);
+    gemm_nt_acc(a, b, c);
+}
+
+/// `C ← C + A·Bᵀ` with `A [m, k]`, `B [n, k]`, `C [m, n]`. Accumulates into `C`.
+///
+/// # Panics
+/// If shapes do not fit or rows are not contiguous.
+#[track_caller]
+pub fn gemm_nt_acc<T: Real>(
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    mut c: ArrayViewMut2<'_, T>,
+) {
     assert_shapes("A·Bᵀ", (a.dim(), (a.ncols(), b.ncols())), b.nrows(), a.nrows(), c.dim());
     for (a, mut c) in a.rows().into_iter().zip(c.rows_mut()) {
         let a = a.to_slice().expect("rows of A are contiguous");
         for (b, c) in b.rows().into_iter().zip(c.iter_mut()) {
-            *c = dot(a, b.to_slice().expect("rows of B are contiguous"));
+            *c += dot(a, b.to_slice().expect("rows of B are contiguous"));
         }
     }
 }
@@ -164,6 +178,10 @@ mod tests {
             let mut out = c.clone();
             gemm_nt(a.view(), b_t.view(), out.view_mut());
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
+
+            let mut out = c.clone();
+            gemm_nt_acc(a.view(), b_t.view(), out.view_mut());
+            prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
 
             let mut out = c.clone();
             gemm_tn_acc(a_t.view(), b.view(), out.view_mut());

@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-/// The step `h`. Truncation is near `1e-13·L⁽⁵⁾`, round-off near `1e-13·L`.
-const STEP: f64 = 2e-3;
+/// The step `h`. Truncation is near `1e-15·L⁽⁵⁾`, round-off near `1e-12·L`.
+const STEP: f64 = 5e-4;
 
 /// The entry of one tensor where gradient and finite differences disagree most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,11 @@ pub struct Mismatch {
     ///
     /// Infinite where a value is infinite or NaN, since NaN compares as false and would pass unseen.
     pub error: f64,
+    /// What halving the step changes of `numeric`, relative to the same.
+    ///
+    /// Where the loss is smooth that is round-off. Far more means a kink within reach of the stencil,
+    /// such as that of a rectifier: the differences then say nothing of the gradient.
+    pub spread: f64,
 }
 
 /// Compares `grad` with finite differences of `loss` by the entries `range` of `theta`.
@@ -40,30 +45,36 @@ pub fn worst_mismatch(
     mut loss: impl FnMut(&[f64]) -> f64,
 ) -> Option<Mismatch> {
     assert_eq!(range.len(), grad.len(), "one gradient entry for each parameter");
-    let numeric: Vec<f64> = range
-        .map(|index| {
-            let saved = theta[index];
-            let mut at = |offset: f64| {
-                theta[index] = saved + offset;
-                loss(theta)
-            };
-            let wide = at(-2.0 * STEP) - at(2.0 * STEP);
-            let near = at(STEP) - at(-STEP);
-            theta[index] = saved;
-            (wide + 8.0 * near) / (12.0 * STEP)
-        })
-        .collect();
+    let start = range.start;
+    let mut derivative = |index: usize, step: f64| {
+        let saved = theta[index];
+        let mut at = |offset: f64| {
+            theta[index] = saved + offset;
+            loss(theta)
+        };
+        let wide = at(-2.0 * step) - at(2.0 * step);
+        let near = at(step) - at(-step);
+        theta[index] = saved;
+        (wide + 8.0 * near) / (12.0 * step)
+    };
+    let numeric: Vec<f64> = range.map(|index| derivative(index, STEP)).collect();
 
     let largest = numeric.iter().chain(grad).fold(0.0, |max: f64, value| max.max(value.abs()));
-    let mismatch = |(index, (analytic, numeric)): (usize, (&f64, &f64))| {
-        let error = match (analytic - numeric).abs() {
-            0.0 => 0.0,
-            difference if (difference / largest).is_finite() => difference / largest,
-            _ => f64::INFINITY,
-        };
-        Mismatch { index, analytic: *analytic, numeric: *numeric, error }
+    let relative = |a: f64, b: f64| match (a - b).abs() {
+        0.0 => 0.0,
+        difference if (difference / largest).is_finite() => difference / largest,
+        _ => f64::INFINITY,
     };
-    grad.iter().zip(&numeric).enumerate().map(mismatch).max_by(|a, b| a.error.total_cmp(&b.error))
+    let error = |index: &usize| relative(grad[*index], numeric[*index]);
+    let worst = (0..grad.len()).max_by(|a, b| error(a).total_cmp(&error(b)))?;
+    let finer = derivative(start + worst, STEP / 2.0);
+    Some(Mismatch {
+        index: worst,
+        analytic: grad[worst],
+        numeric: numeric[worst],
+        error: error(&worst),
+        spread: relative(numeric[worst], finer),
+    })
 }
 
 #[cfg(test)]
@@ -98,6 +109,15 @@ mod tests {
         assert_eq!(check([0.6, f64::NAN, 1.4], squares).error, f64::INFINITY);
         assert_eq!(check([0.6, -2.4, 1.4], |_| f64::NAN).error, f64::INFINITY);
         assert_eq!(check([0.6, f64::INFINITY, 1.4], squares).error, f64::INFINITY);
+    }
+
+    #[test]
+    fn a_kink_within_reach_of_the_stencil_shows_and_a_smooth_loss_does_not() {
+        // The kink is half a step away from the third entry.
+        let bent = |theta: &[f64]| (theta[3] - 0.70025).abs() + theta[1];
+        assert!(1e-3 < check([1.0, 0.0, -1.0], bent).spread);
+        let squares = |theta: &[f64]| theta.iter().map(|v| v * v).sum();
+        assert!(check([0.6, -2.4 * 1.01, 1.4], squares).spread < 1e-10);
     }
 
     #[test]

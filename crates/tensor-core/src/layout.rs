@@ -26,15 +26,39 @@ impl Shape {
     }
 }
 
+/// A tensor that has no place yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tensor {
+    /// What it is in its layer, such as `w_hh`.
+    pub name: &'static str,
+    /// Its extent.
+    pub shape: Shape,
+    /// The gates its outputs belong to, each a block of equal width along its last axis; empty if it
+    /// has none.
+    pub gates: &'static [&'static str],
+    /// What all its entries start at, whatever the initializer; `None` leaves that to it.
+    pub start: Option<f64>,
+}
+
+impl From<(&'static str, Shape)> for Tensor {
+    fn from((name, shape): (&'static str, Shape)) -> Self {
+        Self { name, shape, gates: &[], start: None }
+    }
+}
+
 /// One named tensor in the flat buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
     /// What the tensor is in its layer, such as `w_hh`.
     pub tensor: &'static str,
-    /// The layer from below, `None` for the output layer.
+    /// The layer from below, `None` for what is around the layers.
     pub layer: Option<usize>,
     /// Its extent.
     pub shape: Shape,
+    /// The gates its outputs belong to, each a block along its last axis.
+    pub gates: &'static [&'static str],
+    /// What all its entries start at, whatever the initializer; `None` leaves that to it.
+    pub start: Option<f64>,
     /// Its place in the buffer.
     pub range: Range<usize>,
 }
@@ -50,7 +74,7 @@ impl Segment {
 }
 
 /// The tensors of a model, one behind the other in a flat buffer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     segments: Vec<Segment>,
 }
@@ -60,14 +84,15 @@ impl Layout {
     pub fn push(
         &mut self,
         layer: Option<usize>,
-        tensors: impl IntoIterator<Item = (&'static str, Shape)>,
+        tensors: impl IntoIterator<Item = impl Into<Tensor>>,
     ) -> Range<usize> {
-        let start = self.len();
-        for (tensor, shape) in tensors {
+        let first = self.len();
+        for tensor in tensors {
+            let Tensor { name: tensor, shape, gates, start } = tensor.into();
             let range = self.len()..self.len() + shape.len();
-            self.segments.push(Segment { tensor, layer, shape, range });
+            self.segments.push(Segment { tensor, layer, shape, gates, start, range });
         }
-        start..self.len()
+        first..self.len()
     }
 
     /// The tensors in the order of their places.

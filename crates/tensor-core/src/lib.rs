@@ -6,6 +6,7 @@
 //! number of threads or the system's mathematics library, so a run repeats to the bit anywhere.
 //! This crate does no I/O, knows no serialization and no model.
 
+mod dual;
 pub mod gemm;
 pub mod gradcheck;
 mod layout;
@@ -13,5 +14,6 @@ mod real;
 pub mod reduce;
 pub mod rng;
 
-pub use layout::{Layout, Segment, Shape};
+pub use dual::Dual;
+pub use layout::{Layout, Segment, Shape, Tensor};
 pub use real::Real;

@@ -3,7 +3,8 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-/// A real number: `f32` to train, `f64` to check gradients with.
+/// A real number: `f32` to train, `f64` to check gradients with, [`Dual`](crate::Dual) to check them
+/// once more.
 ///
 /// `exp`, `ln` and `tanh` come from `libm`, written in plain Rust, because those of the system's
 /// library differ between systems and, through run-time dispatch, between CPUs of one system.
@@ -42,6 +43,11 @@ pub trait Real:
     fn ln(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// The logistic function `1 / (1 + exp(-self))`.
+    #[inline]
+    fn sigmoid(self) -> Self {
+        Self::ONE / (Self::ONE + (-self).exp())
+    }
     /// Square root, exactly rounded.
     fn sqrt(self) -> Self;
     /// Neither infinite nor NaN.

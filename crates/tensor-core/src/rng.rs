@@ -22,12 +22,24 @@ pub enum Stream {
     Data = 3,
     /// The order in which a text is read.
     Windows = 4,
+    /// Masks of dropout.
+    Dropout = 5,
 }
 
 /// The generator of `seed` for one purpose, at its start.
 pub fn stream(seed: u64, purpose: Stream) -> Rng {
     let mut rng = Rng::seed_from_u64(seed);
     rng.set_stream(purpose as u64);
+    rng
+}
+
+/// The generator of `seed` for one purpose at one step of a run: a function of its arguments, so
+/// there is nothing to save.
+///
+/// A step has 2²⁸ words of the stream to itself, which is 2²⁷ numbers.
+pub fn stream_at(seed: u64, purpose: Stream, step: u64) -> Rng {
+    let mut rng = stream(seed, purpose);
+    rng.set_word_pos(u128::from(step) << 28);
     rng
 }
 

@@ -1,17 +1,25 @@
-//! The vanilla cell: `h[t] = tanh(x[t]·W_xh + b_h + h[t-1]·W_hh)`.
+//! The vanilla cell: `h[t] = tanh(a)`, with `a = x[t]·W_xh + b_h + h[t-1]·W_hh`.
 //!
-//! Elman, "Finding structure in time", Cognitive Science 14 (1990); the cell of min-char-rnn.
+//! Elman, "Finding structure in time", Cognitive Science 14 (1990); the cell of min-char-rnn. With
+//! `relu` it is that of Le, Jaitly & Hinton, "A simple way to initialize recurrent networks of
+//! rectified linear units", 2015.
 
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::Real;
 
-use crate::{Cell, CellPart, Dims, Layer, Recurrent};
+use super::Activation;
+use crate::{Backward, Cell, CellPart, Dims, Forward, Layer, LayerOptions, Recurrent};
 
-/// `vanilla` has no keys.
+/// Keys of `vanilla`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Vanilla {}
+#[serde(default)]
+pub struct Vanilla {
+    /// the function of the pre-activation
+    #[schemars(extend("enum" = ["tanh", "relu"]))]
+    pub activation: Activation,
+}
 
 impl Part for Vanilla {
     const NAME: &'static str = "vanilla";
@@ -20,24 +28,25 @@ impl Part for Vanilla {
 }
 
 impl CellPart for Vanilla {
-    fn layer<T: Real>(&self, dims: Dims) -> Box<dyn Layer<T>> {
-        Box::new(Recurrent::new(*self, dims))
+    fn layer<T: Real>(&self, dims: Dims, options: LayerOptions) -> Box<dyn Layer<T>> {
+        Box::new(Recurrent::new(*self, dims, options))
     }
 }
 
 impl<T: Real> Cell<T> for Vanilla {
-    const GATES: usize = 1;
+    fn gates(&self) -> &'static [&'static str] {
+        &["h"]
+    }
 
-    fn forward(&self, a_x: &[T], a_h: &[T], h: &mut [T]) {
-        for (h, (a_x, a_h)) in h.iter_mut().zip(a_x.iter().zip(a_h)) {
-            *h = (*a_x + *a_h).tanh();
+    fn forward(&self, step: Forward<'_, T>) {
+        for (h, a) in step.h.iter_mut().zip(step.a) {
+            *h = self.activation.of(*a);
         }
     }
 
-    fn backward(&self, h: &[T], dh: &[T], da: &mut [T]) {
-        // tanh' = 1 - tanh², so the output is all the tape has to keep.
-        for (da, (h, dh)) in da.iter_mut().zip(h.iter().zip(dh)) {
-            *da = *dh * (T::ONE - *h * *h);
+    fn backward(&self, step: Backward<'_, T>) {
+        for (da, (h, dh)) in step.da.iter_mut().zip(step.h.iter().zip(step.dh)) {
+            *da = *dh * self.activation.slope(*h);
         }
     }
 }

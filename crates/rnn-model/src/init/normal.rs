@@ -5,9 +5,9 @@ use registry::range::NonNegative;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::rng::{self, Rng};
-use tensor_core::{Layout, Shape};
+use tensor_core::{Segment, Shape};
 
-use super::{InitError, Initializer};
+use super::Distribution;
 
 /// Keys of `normal`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,20 +29,11 @@ impl Part for Normal {
     const SOURCE: &'static str = "min-char-rnn, Karpathy 2015";
 }
 
-impl Initializer for Normal {
-    fn init(
-        &self,
-        layout: &Layout,
-        _hidden_size: usize,
-        rng: &mut Rng,
-        theta: &mut [f64],
-    ) -> Result<(), InitError> {
-        theta.fill(0.0);
-        for segment in layout.segments() {
-            if let Shape::Matrix(..) = segment.shape {
-                theta[segment.range.clone()].fill_with(|| self.std.get() * rng::normal(rng));
-            }
+impl Distribution for Normal {
+    fn draw(&self, segment: &Segment, _hidden_size: usize, rng: &mut Rng, values: &mut [f64]) {
+        match segment.shape {
+            Shape::Matrix(..) => values.fill_with(|| self.std.get() * rng::normal(rng)),
+            Shape::Vector(_) => values.fill(0.0),
         }
-        Ok(())
     }
 }

@@ -1,12 +1,13 @@
-//! Every parameter uniform within `±1/√hidden_size`: what `nn.RNN` and `nn.Linear` start from.
+//! Every parameter uniform within `±1/√hidden_size`: what `nn.RNN` and `nn.Linear` start from. An
+//! embedding is standard normal, as in `nn.Embedding`.
 
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::Layout;
+use tensor_core::Segment;
 use tensor_core::rng::{self, Rng};
 
-use super::{InitError, Initializer};
+use super::Distribution;
 
 /// `pytorch` has no keys.
 ///
@@ -21,16 +22,12 @@ impl Part for Pytorch {
     const SOURCE: &'static str = "PyTorch's nn.RNN and nn.Linear";
 }
 
-impl Initializer for Pytorch {
-    fn init(
-        &self,
-        _layout: &Layout,
-        hidden_size: usize,
-        rng: &mut Rng,
-        theta: &mut [f64],
-    ) -> Result<(), InitError> {
+impl Distribution for Pytorch {
+    fn draw(&self, segment: &Segment, hidden_size: usize, rng: &mut Rng, values: &mut [f64]) {
+        if segment.tensor == "w_e" {
+            return values.fill_with(|| rng::normal(rng));
+        }
         let bound = 1.0 / (hidden_size as f64).sqrt();
-        theta.fill_with(|| bound * (2.0 * rng::uniform(rng) - 1.0));
-        Ok(())
+        values.fill_with(|| bound * (2.0 * rng::uniform(rng) - 1.0));
     }
 }

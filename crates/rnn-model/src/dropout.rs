@@ -1,0 +1,61 @@
+//! Dropout of a layer's outputs.
+//!
+//! Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15
+//! (2014), between layers only, as Zaremba, Sutskever & Vinyals, "Recurrent neural network
+//! regularization", 2014, and PyTorch do. The variational form keeps one mask for all steps of a
+//! lane's window: Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
+//! neural networks", NeurIPS 2016.
+
+use tensor_core::Real;
+use tensor_core::rng::{Rng, uniform};
+
+use crate::view::Rows;
+
+/// A mask over the outputs of a layer.
+pub(crate) struct Dropout<T> {
+    rate: f64,
+    variational: bool,
+    /// Zero, or `1 / (1 - rate)`; one until it is drawn. `[seq_len·batch_size, hidden_size]`, or
+    /// `[batch_size, hidden_size]` in the variational form.
+    mask: Rows<T>,
+    rows: usize,
+}
+
+impl<T: Real> Dropout<T> {
+    pub fn new(
+        rate: f64,
+        variational: bool,
+        seq_len: usize,
+        batch_size: usize,
+        width: usize,
+    ) -> Self {
+        let rows = if variational { batch_size } else { seq_len * batch_size };
+        let mut mask = Rows::zeros(rows, width);
+        mask.flat_mut(0..rows).fill(T::ONE);
+        Self { rate, variational, mask, rows }
+    }
+
+    pub fn draw(&mut self, rng: &mut Rng) {
+        fill_mask(self.rate, rng, self.mask.flat_mut(0..self.rows));
+    }
+
+    /// The mask of a row of the window.
+    fn row(&self, row: usize) -> &[T] {
+        self.mask.row(if self.variational { row % self.rows } else { row })
+    }
+
+    /// Puts rows of the window, or their gradient, under the mask.
+    pub fn apply(&self, count: usize, values: &mut Rows<T>) {
+        for row in 0..count {
+            for (value, mask) in values.row_mut(row).iter_mut().zip(self.row(row)) {
+                *value *= *mask;
+            }
+        }
+    }
+}
+
+/// Overwrites `mask` with zeros at `rate` and `1 / (1 - rate)` elsewhere.
+pub(crate) fn fill_mask<T: Real>(rate: f64, rng: &mut Rng, mask: &mut [T]) {
+    let kept = T::from_f64(1.0 / (1.0 - rate));
+    mask.fill_with(|| if uniform(rng) < rate { T::ZERO } else { kept });
+}
