@@ -122,7 +122,7 @@ fn configs_that_make_no_sense() {
         Some(TEXT),
         &[],
         2,
-        "error: c.toml:2:8: `data.path` invalid type: integer `3`, expected a string",
+        "error: c.toml:2:8: `data.path` invalid type: integer `3`, expected a path or an array of paths",
     );
     check_config("[modle]\nx = 1", "error: c.toml:3:2: unknown key `modle`");
     check_config("[model]\nhiden_size = 9", "error: c.toml:4:1: unknown key `model.hiden_size`");

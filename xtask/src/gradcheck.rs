@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use experiment::{Experiment, Parts, build_model, open_config};
+use experiment::{Experiment, Mode, Parts, build_model, open_config};
 use rnn_model::gradcheck::{
     Case, Entries, Finding, Gradient, TOLERANCE, cases, compare, with_default_keys,
 };
@@ -81,7 +81,7 @@ fn check_config(path: &Path) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
         carried: true,
         reduction: config.train.loss,
     };
-    let mut model = build_model(config, case.vocab_size, case.batch_size, seq_len);
+    let mut model = build_model(config, Mode::Train, case.vocab_size, case.batch_size, seq_len);
     let entries = Entries::Some { most: affordable(&model), seed: SEED };
     let point = case.point(&model);
     let gradient = Gradient::of(&mut model, &point);

@@ -1,8 +1,10 @@
 //! What a checkpoint holds, and where the newest one is.
 //!
-//! Tensors: the weights under PyTorch's names, `optimizer.NAME` as flat as the parameters, and
-//! `state.NAME_lN`, the carried state `[batch_size, hidden_size]`. Metadata: the config, the
-//! vocabulary, the step, the place in the text, and the state of the random generator.
+//! Tensors: the weights under PyTorch's names; `optimizer.NAME`, flat; `optimizer.theta`, the
+//! parameters that are trained, where the weights are their moving average;
+//! `optimizer.schedule.NAME`; and `state.NAME_lN`, the carried state `[batch_size, hidden_size]`.
+//! Metadata: the config, the vocabulary, the step, the place in the text, and the state of the random
+//! generator.
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +21,15 @@ impl<T: Dtype> Trainer<'_, T> {
     /// Everything needed to go on from here to the bit.
     pub fn checkpoint(&mut self) -> TensorFile {
         let mut file = TensorFile::default();
-        for tensor in state_dict::export(self.model().layout(), self.theta()) {
+        for tensor in state_dict::export(self.model().layout(), self.weights()) {
             file.insert(tensor.name, tensor.shape, T::values(tensor.values));
+        }
+        if self.has_average() {
+            let theta = self.theta().to_vec();
+            file.insert("optimizer.theta", vec![theta.len()], T::values(theta));
+        }
+        for (name, value) in self.schedule_state() {
+            file.insert(format!("optimizer.schedule.{name}"), vec![1], Values::F64(vec![*value]));
         }
         for (name, values) in self.optimizer_state() {
             file.insert(
@@ -44,7 +53,8 @@ impl<T: Dtype> Trainer<'_, T> {
             "step": self.step_count(),
             "config": experiment.config().to_text_without_directories(),
             "symbols": experiment.tokenizer().symbols(),
-            "position": self.position(),
+            "chars": self.chars(),
+            "windows": self.windows().state(),
             // A number of 68 bits, which not every reader of JSON would keep.
             "sample_rng_word": rng.get_word_pos().to_string(),
         });

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use data_io::BuildTokenizer;
-use optim::{BuildOptimizer, BuildSchedule, BuildTransform};
-use registry::range::{Every, Positive, Seed, Share, Size, Steps};
-use registry::{Chosen, ConfigError, Document, Key, Section, keys_of};
-use rnn_model::{BuildLayer, Initializer, Reduction};
+use data_io::{BuildTokenizer, Lanes, Lengths, Source, WindowRule};
+use optim::{BuildOptimizer, BuildSchedule, BuildTransform, Schedule, WarmUp};
+use registry::range::{Count, Every, Fraction, NonNegative, Positive, Seed, Share, Size, Steps};
+use registry::{Chosen, ConfigError, Conflict, Document, Key, Section, keys_of};
+use rnn_model::{Architecture, BuildLayer, Dims, Initializer, LayerOptions, Reduction};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,18 +15,18 @@ use crate::{DtypeName, Error, Parts};
 /// Keys that hold a path, relative to the config file.
 const PATHS: [&[&str]; 2] = [&["data", "path"], &["model", "init", "path"]];
 
-/// `[data]`, beside `tokenizer`.
+/// `[data]`, beside `tokenizer` and the keys of the source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct DataKeys {
-    /// the text file
-    pub path: String,
     /// shares of the text for training, validation and test, cut by position in that order
-    #[serde(default = "whole")]
     pub split: [Share; 3],
 }
 
-fn whole() -> [Share; 3] {
-    [1.0, 0.0, 0.0].map(Share::new)
+impl Default for DataKeys {
+    fn default() -> Self {
+        Self { split: [1.0, 0.0, 0.0].map(Share::new) }
+    }
 }
 
 /// `[model]`, beside `cell` and `init`.
@@ -40,11 +40,158 @@ pub struct ModelKeys {
     /// numbers to compute in
     #[schemars(extend("enum" = ["f32", "f64"]))]
     pub dtype: DtypeName,
+    /// width of a learned vector for each character, 0 to read the character itself
+    pub embedding_size: Count,
+    /// the output weights are the embedding
+    pub tied: bool,
+    /// each layer but the first adds its input to its output
+    pub residual: bool,
+    /// share of each layer's outputs that is left out in training, as in nn.LSTM and before the output
+    pub dropout: Fraction,
+    /// leave the same outputs out at all steps of a window
+    pub variational_dropout: bool,
+    /// share of the recurrent weights that is left out of each training window
+    pub drop_connect: Fraction,
+    /// normalize the result of every product of a weight matrix
+    pub layer_norm: bool,
+    /// learn the state that a text starts from, instead of zero
+    pub learned_state: bool,
+    /// added to the bias of forget gates at the start
+    pub forget_bias: NonNegative,
 }
 
 impl Default for ModelKeys {
     fn default() -> Self {
-        Self { hidden_size: Size::new(100), layers: Size::new(1), dtype: DtypeName::F32 }
+        Self {
+            hidden_size: Size::new(100),
+            layers: Size::new(1),
+            dtype: DtypeName::F32,
+            embedding_size: Count::new(0),
+            tied: false,
+            residual: false,
+            dropout: Fraction::new(0.0),
+            variational_dropout: false,
+            drop_connect: Fraction::new(0.0),
+            layer_norm: false,
+            learned_state: false,
+            forget_bias: NonNegative::new(0.0),
+        }
+    }
+}
+
+impl ModelKeys {
+    /// What is around the layers of a model over `vocab_size` characters. In reading nothing is left
+    /// out.
+    pub fn architecture(&self, vocab_size: usize, mode: Mode) -> Architecture {
+        let embedding_size = self.embedding_size.as_usize();
+        Architecture {
+            vocab_size,
+            embedding_size: (embedding_size != 0).then_some(embedding_size),
+            tied: self.tied,
+            residual: self.residual,
+            dropout: if mode == Mode::Train { self.dropout.get() } else { 0.0 },
+            variational: self.variational_dropout,
+        }
+    }
+
+    /// What is done to each layer.
+    pub fn layer_options(&self, mode: Mode) -> LayerOptions {
+        LayerOptions {
+            layer_norm: self.layer_norm,
+            learned_state: self.learned_state,
+            drop_connect: if mode == Mode::Train { self.drop_connect.get() } else { 0.0 },
+        }
+    }
+
+    /// Checks that the keys go together, with each other and with the layers of `cell`.
+    fn check(&self, cell: &Chosen<dyn BuildLayer>) -> Result<(), Conflict> {
+        let conflict = |key, message: String, help: String| Err(Conflict { key, message, help });
+        let hidden_size = self.hidden_size.get();
+        if self.tied && self.embedding_size.get() != hidden_size {
+            return conflict(
+                "tied",
+                format!(
+                    "needs an embedding as wide as the state, and model.embedding_size is {}",
+                    self.embedding_size.get()
+                ),
+                format!("set model.embedding_size = {hidden_size}, or leave tied out"),
+            );
+        }
+        if self.residual && self.layers.get() == 1 {
+            return conflict(
+                "residual",
+                "connects layers, and there is one".into(),
+                "set model.layers = 2 or more, or leave residual out".into(),
+            );
+        }
+        if self.variational_dropout && self.dropout.get() == 0.0 {
+            return conflict(
+                "variational_dropout",
+                "says how to leave outputs out, and none are".into(),
+                "set model.dropout, as in dropout = 0.3, or leave variational_dropout out".into(),
+            );
+        }
+        let dims = Dims { input_size: 1, hidden_size: 1, batch_size: 1, seq_len: 1 };
+        let mut layout = tensor_core::Layout::default();
+        layout.push(Some(0), cell.f32(dims, LayerOptions::default()).tensors());
+        let has = |name: &str| layout.segments().iter().any(|segment| segment.tensor == name);
+        if self.drop_connect.get() != 0.0 && !has("w_hh") {
+            return conflict(
+                "drop_connect",
+                format!("leaves recurrent weights out, and `{}` has none", cell.name),
+                "leave drop_connect out, or choose another model.cell".into(),
+            );
+        }
+        let has_forget_gate =
+            layout.segments().iter().any(|s| rnn_model::init::forget_gate(s).is_some());
+        if self.forget_bias.get() != 0.0 && !has_forget_gate {
+            return conflict(
+                "forget_bias",
+                format!("is for a forget gate, and `{}` has none", cell.name),
+                "leave forget_bias out, or choose another model.cell".into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What a model is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Training: dropout leaves something out.
+    Train,
+    /// Evaluation and writing: nothing is left out.
+    Read,
+}
+
+/// `[optimizer]`, beside the keys of the optimizer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OptimizerKeys {
+    /// length of a step, what a schedule scales
+    pub learning_rate: Positive,
+    /// how much of an average of the weights is kept each step, which evaluation, samples and
+    /// checkpoints then use; 0 for none
+    pub ema: Fraction,
+}
+
+impl Default for OptimizerKeys {
+    fn default() -> Self {
+        Self { learning_rate: Positive::new(0.1), ema: Fraction::new(0.0) }
+    }
+}
+
+/// `[schedule]`, beside the keys of the schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ScheduleKeys {
+    /// steps in which the learning rate rises in a straight line to where the schedule starts
+    pub warmup: Every,
+}
+
+impl Default for ScheduleKeys {
+    fn default() -> Self {
+        Self { warmup: Every::new(0) }
     }
 }
 
@@ -52,7 +199,7 @@ impl Default for ModelKeys {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Window {
-    /// From left to right with the state carried, see [`data_io::Sweep`].
+    /// From left to right with the state carried, see [`data_io::Windows`].
     #[default]
     Sweep,
 }
@@ -72,6 +219,13 @@ pub struct TrainKeys {
     /// order in which the text is read
     #[schemars(extend("enum" = ["sweep"]))]
     pub window: Window,
+    /// where the lanes start: all at their first character, or each at a place of its own
+    #[schemars(extend("enum" = ["aligned", "offset"]))]
+    pub lanes: Lanes,
+    /// time steps of each window: seq_len, or drawn around it as in AWD-LSTM, which also scales the
+    /// learning rate
+    #[schemars(extend("enum" = ["fixed", "random"]))]
+    pub lengths: Lengths,
     /// over a window's steps; over lanes it is always the mean
     #[schemars(extend("enum" = ["sum", "mean"]))]
     pub loss: Reduction,
@@ -85,7 +239,22 @@ impl Default for TrainKeys {
             steps: Steps::new(30_000),
             seed: Seed::new(42),
             window: Window::Sweep,
+            lanes: Lanes::Aligned,
+            lengths: Lengths::Fixed,
             loss: Reduction::Sum,
+        }
+    }
+}
+
+impl TrainKeys {
+    /// How the text is cut into windows.
+    pub fn window_rule(&self) -> WindowRule {
+        WindowRule {
+            batch_size: self.batch_size.as_usize(),
+            seq_len: self.seq_len.as_usize(),
+            lanes: self.lanes,
+            lengths: self.lengths,
+            seed: self.seed.get() as u64,
         }
     }
 }
@@ -155,6 +324,8 @@ pub fn section_keys() -> Vec<(&'static str, Vec<Key>)> {
     vec![
         ("data", keys_of::<DataKeys>()),
         ("model", keys_of::<ModelKeys>()),
+        ("optimizer", keys_of::<OptimizerKeys>()),
+        ("schedule", keys_of::<ScheduleKeys>()),
         ("train", keys_of::<TrainKeys>()),
         ("eval", keys_of::<EvalKeys>()),
         ("sample", keys_of::<SampleKeys>()),
@@ -165,6 +336,8 @@ pub fn section_keys() -> Vec<(&'static str, Vec<Key>)> {
 
 /// A config in which every part is found and every value is in range.
 pub struct Config {
+    /// `data.kind`.
+    pub source: Chosen<dyn Source>,
     /// `[data]`.
     pub data: DataKeys,
     /// `data.tokenizer`.
@@ -175,12 +348,14 @@ pub struct Config {
     pub cell: Chosen<dyn BuildLayer>,
     /// `model.init`.
     pub init: Chosen<dyn Initializer>,
-    /// `[optimizer]`.
+    /// `optimizer.kind`.
     pub optimizer: Chosen<dyn BuildOptimizer>,
-    /// `optimizer.learning_rate`.
-    pub learning_rate: Positive,
-    /// `[schedule]`.
+    /// `[optimizer]`.
+    pub optimizer_keys: OptimizerKeys,
+    /// `schedule.kind`.
     pub schedule: Chosen<dyn BuildSchedule>,
+    /// `[schedule]`.
+    pub schedule_keys: ScheduleKeys,
     /// `[[transform]]`, in order.
     pub transforms: Vec<Chosen<dyn BuildTransform>>,
     /// `[train]`.
@@ -225,24 +400,29 @@ impl Config {
         for path in PATHS {
             root.map_string(path, |text| directory.join(text).display().to_string());
         }
+        let whole = root.clone();
 
-        let mut data = root.section("data")?;
-        let split = data.span_of(&["split"]);
-        let tokenizer = parts.tokenizers.choose(data.part("tokenizer", "char")?)?;
+        let mut data = root.part("data", "text")?;
+        let tokenizer = parts.tokenizers.choose(data.section_mut().part("tokenizer", "char")?)?;
+        let data_keys = data.section_mut().take_keys()?;
         let mut model = root.section("model")?;
         let cell = parts.cells.choose(model.part("cell", "vanilla")?)?;
         let init = parts.initializers.choose(model.part("init", "normal")?)?;
         let mut optimizer = root.part("optimizer", "adagrad")?;
-        let learning_rate = optimizer.section_mut().value("learning_rate")?;
+        let optimizer_keys = optimizer.section_mut().take_keys()?;
+        let mut schedule = root.part("schedule", "constant")?;
+        let schedule_keys = schedule.section_mut().take_keys()?;
         let config = Self {
-            data: data.parse().map_err(with_example)?,
+            source: parts.sources.choose(data).map_err(with_example)?,
+            data: data_keys,
             tokenizer,
             model: model.parse()?,
             cell,
             init,
             optimizer: parts.optimizers.choose(optimizer)?,
-            learning_rate: learning_rate.unwrap_or(Positive::new(0.1)),
-            schedule: parts.schedules.choose(root.part("schedule", "constant")?)?,
+            optimizer_keys,
+            schedule: parts.schedules.choose(schedule)?,
+            schedule_keys,
             transforms: choose_all(&mut root, parts)?,
             train: root.section("train")?.parse()?,
             eval: root.section("eval")?.parse()?,
@@ -251,27 +431,72 @@ impl Config {
             log: root.section("log")?.parse()?,
         };
         root.finish("sections")?;
-        config.check_split(split)?;
+
+        let at = |section: &'static str| {
+            let whole = &whole;
+            move |Conflict { key, message, help }: Conflict| ConfigError {
+                message: format!("`{section}.{key}` {message}"),
+                span: whole.span_of(&[section, key]).or_else(|| whole.span_of(&[section])),
+                help: Some(help),
+            }
+        };
+        config.check_split().map_err(at("data"))?;
+        config.model.check(&config.cell).map_err(at("model"))?;
+        config.check_schedule().map_err(at("schedule"))?;
         Ok(config)
     }
 
-    fn check_split(&self, span: Option<std::ops::Range<usize>>) -> Result<(), ConfigError> {
+    /// What a text is called in a message: its path, or the kind of its source.
+    pub fn text_place(&self) -> String {
+        match self.source.keys.get("path") {
+            Some(toml::Value::String(path)) => path.clone(),
+            Some(toml::Value::Array(paths)) => {
+                let paths = paths.iter().filter_map(toml::Value::as_str);
+                paths.collect::<Vec<_>>().join(", ")
+            }
+            _ => format!("data.kind = {:?}", self.source.name),
+        }
+    }
+
+    /// The schedule of the learning rate, behind its warm-up.
+    pub fn build_schedule(&self) -> WarmUp {
+        WarmUp::new(self.schedule_keys.warmup.get() as u64, self.schedule.build())
+    }
+
+    fn check_schedule(&self) -> Result<(), Conflict> {
+        let schedule = self.build_schedule();
+        schedule.check_length(self.train.steps.get() as u64)?;
+        let [_, val, _] = self.data.split.map(Share::get);
+        if schedule.needs_validation() && (val == 0.0 || self.eval.every.get() == 0) {
+            return Err(Conflict {
+                key: "kind",
+                message: format!(
+                    "`{}` listens to the validation loss, and there is none",
+                    self.schedule.name
+                ),
+                help: "set data.split, as in split = [0.9, 0.1, 0.0], and eval.every".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_split(&self) -> Result<(), Conflict> {
         let [train, val, test] = self.data.split.map(Share::get);
-        let help = "as in split = [0.9, 0.1, 0.0]";
         let message = if 1e-9 < (train + val + test - 1.0).abs() {
-            format!("`data.split` must add up to 1, these give {}", train + val + test)
+            format!("must add up to 1, these give {}", train + val + test)
         } else if train == 0.0 {
-            "`data.split` leaves nothing to train on".to_owned()
+            "leaves nothing to train on".to_owned()
         } else {
             return Ok(());
         };
-        Err(ConfigError { message, span, help: Some(help.into()) })
+        Err(Conflict { key: "split", message, help: "as in split = [0.9, 0.1, 0.0]".into() })
     }
 
     /// The config with every default written out. Reading it again gives the same config.
     pub fn to_toml(&self) -> toml::Table {
         let mut root = toml::Table::new();
-        let mut data = table_of(&self.data);
+        let mut data = self.source.to_table();
+        data.extend(table_of(&self.data));
         data.insert("tokenizer".into(), self.tokenizer.to_toml());
         root.insert("data".into(), data.into());
         let mut model = table_of(&self.model);
@@ -279,10 +504,11 @@ impl Config {
         model.insert("init".into(), self.init.to_toml());
         root.insert("model".into(), model.into());
         let mut optimizer = self.optimizer.to_table();
-        let learning_rate = toml::Value::Float(self.learning_rate.get());
-        optimizer.insert("learning_rate".into(), learning_rate);
+        optimizer.extend(table_of(&self.optimizer_keys));
         root.insert("optimizer".into(), optimizer.into());
-        root.insert("schedule".into(), self.schedule.to_table().into());
+        let mut schedule = self.schedule.to_table();
+        schedule.extend(table_of(&self.schedule_keys));
+        root.insert("schedule".into(), schedule.into());
         let transforms: Vec<_> = self.transforms.iter().map(Chosen::to_table).collect();
         root.insert("transform".into(), transforms.into());
         root.insert("train".into(), table_of(&self.train).into());
@@ -322,8 +548,15 @@ impl Config {
             let table = parents
                 .iter()
                 .try_fold(&mut root, |table, key| table.get_mut(*key)?.as_table_mut());
-            if let Some(toml::Value::String(text)) = table.and_then(|table| table.get_mut(*last)) {
-                *text = map(Path::new(text.as_str())).display().to_string();
+            let texts = match table.and_then(|table| table.get_mut(*last)) {
+                Some(toml::Value::Array(paths)) => paths.as_mut_slice(),
+                Some(path) => std::slice::from_mut(path),
+                None => continue,
+            };
+            for text in texts {
+                if let toml::Value::String(text) = text {
+                    *text = map(Path::new(text.as_str())).display().to_string();
+                }
             }
         }
         toml::to_string(&root).expect("a table of TOML values")

@@ -36,8 +36,8 @@ pub enum Error {
     /// A text with fewer characters than a window needs.
     #[error("the {part} text has {chars} characters, {needed} are needed")]
     TooShort {
-        /// The file.
-        path: PathBuf,
+        /// The file, or what else the text is called.
+        place: String,
         /// Training or validation.
         part: &'static str,
         /// Characters there are.
@@ -48,8 +48,8 @@ pub enum Error {
     /// A text in which there is nothing to predict.
     #[error("every character of the text is {symbol:?}: there is nothing to predict")]
     OneSymbol {
-        /// The file.
-        path: PathBuf,
+        /// The file, or what else the text is called.
+        place: String,
         /// The only symbol.
         symbol: String,
     },
@@ -164,8 +164,6 @@ impl Error {
             Self::Config { place: Some(place), .. } => place.name.clone(),
             Self::Config { file, place: None, .. } | Self::TooLarge { file, .. } => file.clone(),
             Self::ReadConfig { path, .. }
-            | Self::TooShort { path, .. }
-            | Self::OneSymbol { path, .. }
             | Self::RunExists { path }
             | Self::Io { path, .. }
             | Self::NoModel { path, .. } => path.display().to_string(),
@@ -176,7 +174,9 @@ impl Error {
             Self::Tensors(error) => error.path().display().to_string(),
             Self::Init(error) => error.place.clone(),
             Self::Prime { .. } => "--prime".into(),
-            Self::Argument { place, .. } => place.clone(),
+            Self::Argument { place, .. }
+            | Self::TooShort { place, .. }
+            | Self::OneSymbol { place, .. } => place.clone(),
             Self::Diverged { step, .. } => format!("step {step}"),
         }
     }

@@ -33,8 +33,8 @@ mod trainer;
 
 pub use checkpoint::newest_checkpoint;
 pub use config::{
-    CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, ModelKeys, SampleKeys, TrainKeys, Window,
-    open_config, section_keys,
+    CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, Mode, ModelKeys, OptimizerKeys,
+    SampleKeys, ScheduleKeys, TrainKeys, Window, open_config, section_keys,
 };
 pub use dtype::{Dtype, DtypeName};
 pub use error::{Error, nearest_known};

@@ -1,5 +1,6 @@
 //! Everything a config can name.
 
+use data_io::source::{Source, builtin_sources};
 use data_io::{BuildTokenizer, builtin_tokenizers};
 use optim::{
     BuildOptimizer, BuildSchedule, BuildTransform, builtin_optimizers, builtin_schedules,
@@ -13,6 +14,8 @@ use crate::file_init::FileInit;
 /// The registries of all families. A program of your own registers its parts here and hands the
 /// value to `cli::main_with`, or uses it directly.
 pub struct Parts {
+    /// What `data.kind` names.
+    pub sources: Registry<dyn Source>,
     /// What `model.cell` names.
     pub cells: Registry<dyn BuildLayer>,
     /// What `model.init` names.
@@ -46,6 +49,7 @@ impl Parts {
         let mut initializers = builtin_initializers();
         initializers.register(init::entry::<FileInit>());
         Self {
+            sources: builtin_sources(),
             cells: builtin_cells(),
             initializers,
             optimizers: builtin_optimizers(),
@@ -58,12 +62,13 @@ impl Parts {
     /// The families in the plural, each with the key that names its parts and the parts it has.
     pub fn listings(&self) -> Vec<(String, &'static str, Vec<Listing>)> {
         vec![
+            family("data.kind", &self.sources),
+            family("data.tokenizer", &self.tokenizers),
             family("model.cell", &self.cells),
             family("model.init", &self.initializers),
             family("optimizer.kind", &self.optimizers),
             family("schedule.kind", &self.schedules),
             family("transform.kind", &self.transforms),
-            family("data.tokenizer", &self.tokenizers),
         ]
     }
 }

@@ -1,15 +1,16 @@
 //! From a config to everything that training needs, checked before anything is written.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use data_io::{Sweep, Tokenizer, read_text};
+use data_io::{EncodedCorpus, Tokenizer, Windows};
 use registry::Document;
 use registry::range::Share;
-use rnn_model::{Architecture, Dims, LayerOptions, Model};
+use rnn_model::{Dims, Model};
 use tensor_core::rng::{Stream, stream};
 use tensor_core::{Layout, Shape};
 
+use crate::config::Mode;
 use crate::memory::{self, Memory};
 use crate::{Config, Dtype, Error, Parts};
 
@@ -21,11 +22,25 @@ pub struct Experiment {
     name: String,
     tokenizer: Box<dyn Tokenizer>,
     ids: Vec<u32>,
-    train: Range<usize>,
-    val: Range<usize>,
-    sweep: Sweep,
+    train: Part,
+    val: Part,
+    entropy: Option<f64>,
+    windows: Windows,
     initial: Vec<f64>,
     memory: Memory,
+}
+
+/// A part of the text.
+struct Part {
+    range: Range<usize>,
+    /// Where documents start, counted from the start of the part.
+    documents: Vec<usize>,
+}
+
+impl Part {
+    fn of(corpus: &EncodedCorpus, range: Range<usize>) -> Self {
+        Self { documents: corpus.documents_in(range.clone()), range }
+    }
 }
 
 impl Experiment {
@@ -35,21 +50,22 @@ impl Experiment {
     /// On anything that would keep the run from training.
     pub fn prepare(document: &Document, parts: &Parts) -> Result<Self, Error> {
         let config = Config::parse(document, parts)?;
-        let path = PathBuf::from(&config.data.path);
-        let text = read_text(&path)?;
-        let tokenizer = config.tokenizer.fit(&text);
-        if tokenizer.vocab_size() < 2 {
-            return Err(Error::OneSymbol { path, symbol: tokenizer.decode(&[0]) });
+        let corpus = config.source.read()?;
+        let place = || config.text_place();
+        let tokenizer = config.tokenizer.fit(&corpus.text);
+        let encoded =
+            corpus.encode(&*tokenizer).expect("a vocabulary holds the text it was made from");
+        let EncodedCorpus { ids, .. } = &encoded;
+        if ids.iter().all(|id| *id == ids[0]) {
+            return Err(Error::OneSymbol { place: place(), symbol: tokenizer.decode(&ids[..1]) });
         }
-        let ids = tokenizer.encode(&text).expect("a vocabulary holds the text it was made from");
 
         let [train, val, _] = cut(ids.len(), config.data.split);
-        let (batch_size, seq_len) =
-            (config.train.batch_size.as_usize(), config.train.seq_len.as_usize());
         let too_short =
-            |part, chars, needed| Error::TooShort { path: path.clone(), part, chars, needed };
-        let sweep = Sweep::new(train.len(), batch_size, seq_len)
-            .ok_or_else(|| too_short("training", train.len(), batch_size * (seq_len + 2)))?;
+            |part, chars, needed| Error::TooShort { place: place(), part, chars, needed };
+        let rule = config.train.window_rule();
+        let windows = Windows::new(train.len(), rule)
+            .ok_or_else(|| too_short("training", train.len(), rule.min_text_len()))?;
         if !val.is_empty() && val.len() < 2 {
             return Err(too_short("validation", val.len(), 2));
         }
@@ -63,7 +79,9 @@ impl Experiment {
         let stem = Path::new(document.name()).file_stem();
         let name = stem.map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
         let initial = initial_weights(&config, tokenizer.vocab_size(), n_params as usize)?;
-        Ok(Self { config, name, tokenizer, ids, train, val, sweep, initial, memory })
+        let (train, val) = (Part::of(&encoded, train), Part::of(&encoded, val));
+        let (ids, entropy) = (encoded.ids, corpus.entropy);
+        Ok(Self { config, name, tokenizer, ids, train, val, entropy, windows, initial, memory })
     }
 
     /// The config.
@@ -88,17 +106,32 @@ impl Experiment {
 
     /// The part of the text that is trained on.
     pub fn train_ids(&self) -> &[u32] {
-        &self.ids[self.train.clone()]
+        &self.ids[self.train.range.clone()]
+    }
+
+    /// Where documents start in it, the first at 0.
+    pub fn train_documents(&self) -> &[usize] {
+        &self.train.documents
     }
 
     /// The part of the text that is held out for validation; may be empty.
     pub fn val_ids(&self) -> &[u32] {
-        &self.ids[self.val.clone()]
+        &self.ids[self.val.range.clone()]
     }
 
-    /// The order in which the training text is read, at its start.
-    pub fn sweep(&self) -> &Sweep {
-        &self.sweep
+    /// Where documents start in it, the first at 0.
+    pub fn val_documents(&self) -> &[usize] {
+        &self.val.documents
+    }
+
+    /// Nats per character that the text holds on average, where that is known.
+    pub fn entropy(&self) -> Option<f64> {
+        self.entropy
+    }
+
+    /// The windows of the training text, before the first.
+    pub fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     /// Number of trained parameters.
@@ -121,14 +154,15 @@ impl Experiment {
 /// `seq_len` steps of `batch_size` lanes.
 pub fn build_model<T: Dtype>(
     config: &Config,
+    mode: Mode,
     vocab_size: usize,
     batch_size: usize,
     seq_len: usize,
 ) -> Model<T> {
-    let layer = |dims| T::layer(&*config.cell, dims, LayerOptions::default());
+    let options = config.model.layer_options(mode);
+    let layer = |dims| T::layer(&*config.cell, dims, options);
     let dims = layer_dims(config, vocab_size, batch_size, seq_len);
-    let architecture = Architecture { vocab_size, ..Architecture::default() };
-    Model::new(architecture, dims.map(layer).collect())
+    Model::new(config.model.architecture(vocab_size, mode), dims.map(layer).collect())
 }
 
 fn layer_dims(
@@ -138,18 +172,21 @@ fn layer_dims(
     seq_len: usize,
 ) -> impl Iterator<Item = Dims> {
     let hidden_size = config.model.hidden_size.as_usize();
+    let embedding_size = config.model.embedding_size.as_usize();
+    let first = if embedding_size == 0 { vocab_size } else { embedding_size };
     (0..config.model.layers.as_usize()).map(move |index| {
-        let input_size = if index == 0 { vocab_size } else { hidden_size };
+        let input_size = if index == 0 { first } else { hidden_size };
         Dims { input_size, hidden_size, batch_size, seq_len }
     })
 }
 
 fn initial_weights(config: &Config, vocab_size: usize, n_params: usize) -> Result<Vec<f64>, Error> {
-    let model = build_model::<f64>(config, vocab_size, 1, 1);
+    let model = build_model::<f64>(config, Mode::Read, vocab_size, 1, 1);
     let mut initial = vec![0.0; n_params];
     let mut rng = stream(config.train.seed.get() as u64, Stream::Init);
     let hidden_size = config.model.hidden_size.as_usize();
-    config.init.init(model.layout(), hidden_size, 0.0, &mut rng, &mut initial)?;
+    let forget_bias = config.model.forget_bias.get();
+    config.init.init(model.layout(), hidden_size, forget_bias, &mut rng, &mut initial)?;
     Ok(initial)
 }
 
@@ -168,18 +205,23 @@ fn cut(len: usize, split: [Share; 3]) -> [Range<usize>; 3] {
 
 /// Number of parameters and memory of a run, found without taking any of that memory.
 fn estimate(config: &Config, vocab_size: usize, text_len: usize) -> (u128, Memory) {
-    let (batch_size, seq_len) =
-        (config.train.batch_size.as_usize(), config.train.seq_len.as_usize());
+    let rule = config.train.window_rule();
+    let (vocab, rows) = (vocab_size as u128, rule.batch_size as u128 * rule.max_len() as u128);
     let hidden_size = config.model.hidden_size.as_usize() as u128;
-    let (vocab, rows) = (vocab_size as u128, batch_size as u128 * seq_len as u128);
-
-    // All layers but the first are alike.
-    let mut n_params = (hidden_size + 1) * vocab;
-    let mut activations = rows * (2 * vocab + 2 * hidden_size);
+    let embedding_size = config.model.embedding_size.as_usize() as u128;
     let n_layers = config.model.layers.as_usize() as u128;
-    for (dims, count) in layer_dims(config, vocab_size, batch_size, seq_len).zip([1, n_layers - 1])
-    {
-        let (params, tape) = memory::layer_len(&*config.cell, dims, LayerOptions::default());
+    let options = config.model.layer_options(Mode::Train);
+
+    let head = if config.model.tied { 0 } else { hidden_size * vocab };
+    let mut n_params = vocab * embedding_size + head + vocab;
+    let mut activations = rows * (2 * vocab + 2 * hidden_size + 2 * embedding_size);
+    if config.model.residual || 0.0 < config.model.dropout.get() {
+        activations += n_layers * rows * 2 * hidden_size;
+    }
+    // All layers but the first are alike.
+    let dims = layer_dims(config, vocab_size, rule.batch_size, rule.max_len());
+    for (dims, count) in dims.zip([1, n_layers - 1]) {
+        let (params, tape) = memory::layer_len(&*config.cell, dims, options);
         n_params += count * params;
         activations += count * tape;
     }
@@ -189,7 +231,8 @@ fn estimate(config: &Config, vocab_size: usize, text_len: usize) -> (u128, Memor
     tiny.push(None, [("w", Shape::Matrix(8, 8))]);
     let kept: usize =
         config.optimizer.f32(&tiny).state().iter().map(|(_, values)| values.len()).sum();
-    let optimizer = n_params * kept as u128 / tiny.len() as u128;
+    let averages = if config.optimizer_keys.ema.get() == 0.0 { 0 } else { n_params };
+    let optimizer = n_params * kept as u128 / tiny.len() as u128 + averages;
 
     let size = config.model.dtype.size() as u128;
     let memory = Memory {

@@ -9,12 +9,15 @@ use rnn_model::{Generator, Sampler};
 use tensor_core::rng::Rng;
 
 use crate::checkpoint::FORMAT;
+use crate::config::Mode;
 use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, newest_checkpoint};
 
 /// A checkpoint's model with its vocabulary and its state.
 pub struct TextModel {
     writer: Box<dyn Writer>,
     tokenizer: Box<dyn Tokenizer>,
+    /// What is read where no prime is given.
+    opening: Vec<u32>,
     summary: Summary,
     /// Holds back the bytes that are no whole character yet.
     stream: Utf8Stream,
@@ -108,8 +111,13 @@ impl TextModel {
             n_params,
             dtype: config.model.dtype,
         };
+        let opening = match config.source.opening() {
+            "" => "\n",
+            opening => opening,
+        };
+        let opening = tokenizer.encode(opening).unwrap_or_else(|_| vec![0]);
         let (stream, text) = (Utf8Stream::default(), String::new());
-        Ok(Self { writer, tokenizer, summary, stream, text })
+        Ok(Self { writer, tokenizer, opening, summary, stream, text })
     }
 
     /// What it is.
@@ -122,14 +130,15 @@ impl TextModel {
         &*self.tokenizer
     }
 
-    /// Forgets what was read, then reads `prime`. An empty one is a line end, or the first symbol of
-    /// a vocabulary without it: a model has to read something before it can write.
+    /// Forgets what was read, then reads `prime`. Without one it reads what every document of its text
+    /// starts with, or a line end, or the first symbol of a vocabulary without it: a model has to read
+    /// something before it can write.
     ///
     /// # Errors
     /// On a character that the vocabulary does not have.
     pub fn prime(&mut self, prime: &str) -> Result<(), Error> {
         let ids = if prime.is_empty() {
-            self.tokenizer.encode("\n").unwrap_or_else(|_| vec![0])
+            self.opening.clone()
         } else {
             self.tokenizer
                 .encode(prime)
@@ -152,6 +161,13 @@ impl TextModel {
         self.stream.push(self.tokenizer.bytes(id), &mut self.text);
         &self.text
     }
+
+    /// Ends a text: returns what is to be shown for the bytes of a character that was not finished.
+    pub fn finish(&mut self) -> &str {
+        self.text.clear();
+        self.stream.finish(&mut self.text);
+        &self.text
+    }
 }
 
 fn load<T: Dtype>(
@@ -160,7 +176,7 @@ fn load<T: Dtype>(
     file: &TensorFile,
     path: &Path,
 ) -> Result<(Box<dyn Writer>, usize), Error> {
-    let model = build_model::<T>(config, vocab_size, 1, 1);
+    let model = build_model::<T>(config, Mode::Read, vocab_size, 1, 1);
     let n_params = model.layout().len();
     let mut theta = vec![T::ZERO; n_params];
     let find = |name: &str| {

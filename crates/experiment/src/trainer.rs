@@ -1,11 +1,12 @@
 //! The body of the training loop: one window after the other.
 
-use data_io::Sweep;
-use optim::{Optimizer, Schedule, Transform, Verdict};
+use data_io::{Window, Windows};
+use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
 use tensor_core::reduce::norm;
-use tensor_core::rng::{Rng, Stream, stream};
+use tensor_core::rng::{Rng, Stream, stream, stream_at};
 
+use crate::config::Mode;
 use crate::{Dtype, Error, Experiment, build_model};
 
 /// What one step of training did.
@@ -30,18 +31,19 @@ pub struct Trainer<'e, T> {
     experiment: &'e Experiment,
     model: Model<T>,
     theta: Vec<T>,
+    /// Moving average of the parameters, empty if none is wanted.
+    average: Vec<T>,
     grads: Vec<T>,
     /// Carried state of every lane.
     state: Vec<T>,
     transforms: Vec<Box<dyn Transform<T>>>,
     optimizer: Box<dyn Optimizer<T>>,
-    schedule: Box<dyn Schedule>,
-    sweep: Sweep,
-    /// Inputs of a window, time-major `[seq_len·batch_size]`.
-    x: Vec<u32>,
-    /// The characters behind them.
-    y: Vec<u32>,
+    schedule: WarmUp,
+    windows: Windows,
+    window: Window,
     step: u64,
+    /// Characters read so far.
+    chars: u64,
     smooth_nats_per_char: f64,
     sampling: Sampling<T>,
     /// Reads the validation text.
@@ -67,36 +69,31 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// A trainer before its first step, with initial weights.
     pub fn new(experiment: &'e Experiment) -> Self {
         let config = experiment.config();
-        let (batch_size, seq_len) =
-            (config.train.batch_size.as_usize(), config.train.seq_len.as_usize());
+        let rule = config.train.window_rule();
         let vocab_size = experiment.tokenizer().vocab_size();
-        let seed = config.train.seed.get() as u64;
-        let model = build_model::<T>(config, vocab_size, batch_size, seq_len);
+        let model =
+            build_model::<T>(config, Mode::Train, vocab_size, rule.batch_size, rule.max_len());
         let layout = model.layout();
-
         let theta: Vec<T> = experiment.initial().iter().map(|value| T::from_f64(*value)).collect();
-        let n = batch_size * seq_len;
+        let transform = |part: &registry::Chosen<_>| T::transform(&**part, layout, rule.seed);
         Self {
+            average: if config.optimizer_keys.ema.get() == 0.0 { vec![] } else { theta.clone() },
             grads: vec![T::ZERO; theta.len()],
             state: model.zero_state(),
-            transforms: config
-                .transforms
-                .iter()
-                .map(|part| T::transform(&**part, layout, seed))
-                .collect(),
+            transforms: config.transforms.iter().map(transform).collect(),
             optimizer: T::optimizer(&*config.optimizer, layout),
-            schedule: config.schedule.build(),
-            sweep: experiment.sweep().clone(),
-            x: vec![0; n],
-            y: vec![0; n],
+            schedule: config.build_schedule(),
+            windows: *experiment.windows(),
+            window: rule.new_window(),
             step: 0,
+            chars: 0,
             smooth_nats_per_char: libm::log(vocab_size as f64),
             sampling: Sampling {
-                generator: Generator::new(build_model(config, vocab_size, 1, 1)),
-                rng: stream(seed, Stream::Sample),
+                generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1)),
+                rng: stream(rule.seed, Stream::Sample),
             },
             evaluator: (!experiment.val_ids().is_empty()).then(|| {
-                let model = build_model::<T>(config, vocab_size, 1, EVAL_STEPS);
+                let model = build_model::<T>(config, Mode::Read, vocab_size, 1, EVAL_STEPS);
                 Evaluator { state: model.zero_state(), model }
             }),
             theta,
@@ -114,42 +111,39 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let config = self.experiment.config();
         let step = self.step + 1;
 
-        let mut sweep = self.sweep.clone();
-        if sweep.next(self.experiment.train_ids(), &mut self.x, &mut self.y) {
-            self.state.fill(T::ZERO);
-        }
+        let mut windows = self.windows;
+        let (ids, documents) = (self.experiment.train_ids(), self.experiment.train_documents());
+        windows.read(ids, documents, &mut self.window);
+        let window = rnn_model::Window { x: self.window.x(), resets: self.window.resets() };
 
-        self.model.forward(&self.theta, &self.x, &self.state);
-        let total = self.model.loss(&self.y, config.train.loss).to_f64();
+        self.model.draw_masks(&mut stream_at(windows.rule().seed, Stream::Dropout, step));
+        self.model.forward(&self.theta, window, &self.state);
+        let total = self.model.loss(self.window.y(), config.train.loss).to_f64();
         self.grads.fill(T::ZERO);
-        self.model.backward(&self.theta, &self.x, &mut self.grads, None);
+        self.model.backward(&self.theta, window, &mut self.grads, None);
 
         let learning_rate = self.learning_rate(step);
         let grad_norm = norm(&self.grads);
-        let mut verdict = Verdict::Step;
-        for transform in &mut self.transforms {
-            verdict = transform.apply(step, &self.theta, &mut self.grads);
-            if verdict == Verdict::Skip {
-                break;
-            }
-        }
         let diverged = |what| Error::Diverged { step, what, learning_rate, grad_norm };
         if !total.is_finite() {
             return Err(diverged("the loss"));
         }
-        match verdict {
+        match self.transform(step) {
             Verdict::Skip => {}
             Verdict::Step if !grad_norm.is_finite() => return Err(diverged("the gradient")),
             Verdict::Step => {
                 self.optimizer.update(step, learning_rate, &mut self.theta, &self.grads);
+                self.take_average(step);
             }
         }
 
         // Only now is the step taken.
         self.model.carry(&mut self.state);
-        self.sweep = sweep;
+        self.windows = windows;
         self.step = step;
-        let nats_per_char = total / self.x.len() as f64;
+        let chars = self.window.x().len();
+        self.chars += chars as u64;
+        let nats_per_char = total / chars as f64;
         self.smooth_nats_per_char = 0.999 * self.smooth_nats_per_char + 0.001 * nats_per_char;
         Ok(StepReport {
             step,
@@ -157,45 +151,82 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             smooth_nats_per_char: self.smooth_nats_per_char,
             grad_norm,
             learning_rate,
-            chars: step * self.x.len() as u64,
+            chars: self.chars,
         })
     }
 
+    /// The learning rate of the window that was read.
+    ///
+    /// A window of random length scales it by its length, as AWD-LSTM does, so that a character
+    /// counts the same in each.
     fn learning_rate(&self, step: u64) -> f64 {
         let config = self.experiment.config();
-        config.learning_rate.get() * self.schedule.factor(step, config.train.steps.get() as u64)
+        let factor = self.schedule.factor(step, config.train.steps.get() as u64);
+        let scale = self.window.len() as f64 / config.train.seq_len.get() as f64;
+        config.optimizer_keys.learning_rate.get() * factor * scale
+    }
+
+    /// Applies the transforms until one says that the step is to be left out.
+    fn transform(&mut self, step: u64) -> Verdict {
+        let (theta, grads) = (&self.theta, &mut self.grads);
+        let mut verdicts = self.transforms.iter_mut().map(|part| part.apply(step, theta, grads));
+        verdicts.find(|verdict| *verdict == Verdict::Skip).unwrap_or(Verdict::Step)
+    }
+
+    /// Moves the average towards the parameters: `average ← keep·average + (1 - keep)·theta`.
+    ///
+    /// Early on `keep` is `(1 + step) / (10 + step)`, so that the average soon forgets where it
+    /// started (as TensorFlow's ExponentialMovingAverage). Polyak & Juditsky, "Acceleration of
+    /// stochastic approximation by averaging", 1992.
+    fn take_average(&mut self, step: u64) {
+        let ema = self.experiment.config().optimizer_keys.ema.get();
+        let keep = ema.min((1 + step) as f64 / (10 + step) as f64);
+        let (keep, take) = (T::from_f64(keep), T::from_f64(1.0 - keep));
+        for (average, theta) in self.average.iter_mut().zip(&self.theta) {
+            *average = keep * *average + take * *theta;
+        }
     }
 
     /// Draws `length` characters that continue what lane 0 has read, without moving the training.
     pub fn sample(&mut self, length: usize) -> String {
+        let weights = if self.average.is_empty() { &self.theta } else { &self.average };
         let Sampling { generator, rng } = &mut self.sampling;
         generator.set_state(&self.model.lane_state(&self.state, 0));
         // Behind the last window lies the first character of the next one, as min-char-rnn has it.
-        let batch_size = self.model.dims().batch_size;
-        let mut id = self.y[self.y.len() - batch_size];
+        let y = self.window.y();
+        let mut id = y[y.len() - self.model.dims().batch_size];
         let mut ids = Vec::with_capacity(length);
         for _ in 0..length {
-            generator.feed(&self.theta, id);
+            generator.feed(weights, id);
             id = generator.draw(&Sampler::default(), rng);
             ids.push(id);
         }
         self.experiment.tokenizer().decode(&ids)
     }
 
-    /// The mean loss over the whole validation text, read from its start with the state carried, and
-    /// the number of its characters that were predicted. `None` without such a text.
+    /// The mean loss over the whole validation text, read from its start with the state carried within
+    /// each document, and the number of its characters that were predicted. `None` without such a
+    /// text. A schedule that listens hears of it.
     pub fn evaluate(&mut self) -> Option<(f64, u64)> {
+        let weights = if self.average.is_empty() { &self.theta } else { &self.average };
         let Evaluator { model, state } = self.evaluator.as_mut()?;
         let ids = self.experiment.val_ids();
         let (x, y) = (&ids[..ids.len() - 1], &ids[1..]);
-        state.fill(T::ZERO);
+        let mut resets = vec![false; ids.len()];
+        for start in self.experiment.val_documents() {
+            resets[*start] = true;
+        }
         let mut total = 0.0;
-        for (x, y) in x.chunks(EVAL_STEPS).zip(y.chunks(EVAL_STEPS)) {
-            model.forward(&self.theta, x, state);
+        let windows = x.chunks(EVAL_STEPS).zip(y.chunks(EVAL_STEPS)).zip(resets.chunks(EVAL_STEPS));
+        for ((x, y), resets) in windows {
+            let resets = &resets[..x.len()];
+            model.forward(weights, rnn_model::Window { x, resets }, state);
             total += model.loss(y, self.experiment.config().train.loss).to_f64();
             model.carry(state);
         }
-        Some((total / y.len() as f64, y.len() as u64))
+        let nats_per_char = total / y.len() as f64;
+        self.schedule.observe(nats_per_char);
+        Some((nats_per_char, y.len() as u64))
     }
 
     /// Updates made so far.
@@ -208,9 +239,14 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         &self.model
     }
 
-    /// The parameters, as [`Model::layout`] says.
+    /// The parameters that are trained, as [`Model::layout`] says.
     pub fn theta(&self) -> &[T] {
         &self.theta
+    }
+
+    /// The parameters to write, to evaluate and to keep: their moving average, where one is wanted.
+    pub fn weights(&self) -> &[T] {
+        if self.average.is_empty() { &self.theta } else { &self.average }
     }
 
     /// The gradient of the last step, laid out as the parameters, as the optimizer saw it.
@@ -222,6 +258,10 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         self.experiment
     }
 
+    pub(crate) fn has_average(&self) -> bool {
+        !self.average.is_empty()
+    }
+
     pub(crate) fn state(&self) -> &[T] {
         &self.state
     }
@@ -230,12 +270,20 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         self.optimizer.state()
     }
 
+    pub(crate) fn schedule_state(&mut self) -> Vec<(&'static str, &mut f64)> {
+        self.schedule.state()
+    }
+
     pub(crate) fn smooth_nats_per_char(&self) -> f64 {
         self.smooth_nats_per_char
     }
 
-    pub(crate) fn position(&self) -> usize {
-        self.sweep.position()
+    pub(crate) fn chars(&self) -> u64 {
+        self.chars
+    }
+
+    pub(crate) fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     pub(crate) fn sampling_rng(&self) -> &Rng {

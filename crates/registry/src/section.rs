@@ -103,6 +103,22 @@ impl<'d> Section<'d> {
         })
     }
 
+    /// Takes the keys that are fields of `C`, and leaves the others for somebody else.
+    ///
+    /// # Errors
+    /// On a missing key, or a value that `C` refuses.
+    pub fn take_keys<C: DeserializeOwned + JsonSchema>(&mut self) -> Result<C, ConfigError> {
+        let mut table = DeTable::new();
+        for key in keys_of::<C>() {
+            if let Some((name, value)) = self.table.remove_entry(key.name.as_str()) {
+                table.insert(name, value);
+            }
+            self.asked.push(key.name);
+        }
+        let (path, span) = (self.path.clone(), self.span.clone());
+        Section { path, span, table, asked: Vec::new() }.parse()
+    }
+
     /// Reads what is left into `C`, whose fields are the only keys allowed here.
     ///
     /// # Errors

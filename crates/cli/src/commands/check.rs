@@ -47,6 +47,9 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
         experiment.n_params(),
         config.model.dtype,
     )?;
+    if let Some(entropy) = experiment.entropy() {
+        writeln!(out, "entropy     {entropy:.4} nats/char; no model can do better for long")?;
+    }
     let memory = experiment.memory();
     writeln!(
         out,
@@ -60,7 +63,7 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     let (steps, batch_size) = (config.train.steps.get() as u64, config.train.batch_size.as_usize());
     let seq_len = config.train.seq_len.as_usize();
     let chars = steps as f64 * (batch_size * seq_len) as f64;
-    let chars_per_epoch = experiment.sweep().chars_per_pass();
+    let chars_per_epoch = experiment.windows().chars_per_pass();
     writeln!(
         out,
         "training    {} steps of {batch_size}×{seq_len} characters; {chars_per_epoch} characters an epoch, {:.1} epochs",
@@ -71,7 +74,7 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
         out,
         "optimizer   {}, learning rate {}, schedule {}",
         config.optimizer.name,
-        config.learning_rate.get(),
+        config.optimizer_keys.learning_rate.get(),
         config.schedule.name,
     )
 }

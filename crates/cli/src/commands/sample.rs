@@ -37,6 +37,7 @@ pub fn run(args: &SampleArgs, parts: &Parts, console: &mut Console<'_>) -> Resul
                 out.flush().map_err(Failure::Output)?;
             }
         }
+        out.write_all(model.finish().as_bytes()).map_err(Failure::Output)?;
         if 1 < args.count {
             out.write_all(b"\n").map_err(Failure::Output)?;
         }

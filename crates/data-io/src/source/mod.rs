@@ -29,6 +29,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If a file cannot be read or holds no text.
     fn read(&self) -> Result<Corpus, TextError>;
+
+    /// What every document starts with; empty where there is nothing they have in common.
+    fn opening(&self) -> &str {
+        ""
+    }
 }
 
 /// The entry of source `P`.

@@ -45,6 +45,10 @@ impl Source for Text {
             _ => Ok(Corpus { text, documents, entropy: None }),
         }
     }
+
+    fn opening(&self) -> &str {
+        &self.separator
+    }
 }
 
 /// Adds the starts of documents in `content`, which follows `before` in the text.

@@ -39,6 +39,11 @@ pub trait Schedule: Send {
     /// Hears the loss over the validation text, whenever there was an evaluation.
     fn observe(&mut self, _val_nats_per_char: f64) {}
 
+    /// Whether it goes nowhere without hearing a validation loss.
+    fn needs_validation(&self) -> bool {
+        false
+    }
+
     /// Everything that has to survive a restart, by name. Always finite.
     fn state(&mut self) -> Vec<(&'static str, &mut f64)> {
         Vec::new()

@@ -90,6 +90,10 @@ impl Schedule for State {
         }
     }
 
+    fn needs_validation(&self) -> bool {
+        true
+    }
+
     fn state(&mut self) -> Vec<(&'static str, &mut f64)> {
         vec![
             ("factor", &mut self.factor),

@@ -35,6 +35,10 @@ impl Schedule for WarmUp {
         self.inner.observe(val_nats_per_char);
     }
 
+    fn needs_validation(&self) -> bool {
+        self.inner.needs_validation()
+    }
+
     fn state(&mut self) -> Vec<(&'static str, &mut f64)> {
         self.inner.state()
     }
