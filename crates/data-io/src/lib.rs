@@ -12,4 +12,4 @@ mod windows;
 pub use source::{Corpus, EncodedCorpus, Paths, Source, TextError, builtin_sources, read_text};
 pub use tensor_file::{FileError, StoredTensor, TensorFile, Values};
 pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};
-pub use windows::{Lanes, Lengths, Sweep, Window, WindowRule, Windows};
+pub use windows::{Lanes, Lengths, Window, WindowRule, Windows};

@@ -18,6 +18,13 @@ pub(crate) struct Projection<T> {
     norm: Option<Norm<T>>,
 }
 
+/// Where the parameters lie in `theta`.
+struct Places {
+    weights: Range<usize>,
+    bias: Range<usize>,
+    gain: Range<usize>,
+}
+
 impl<T: Real> Projection<T> {
     pub fn new(gates: &'static [&'static str], dims: Dims, options: LayerOptions) -> Self {
         let width = gates.len() * dims.hidden_size;
@@ -47,15 +54,15 @@ impl<T: Real> Projection<T> {
         self.norm.as_ref().map_or(0, Norm::len)
     }
 
-    /// Where weights, bias and gain lie in `theta`.
-    fn places(&self) -> (Range<usize>, Range<usize>, Range<usize>) {
+    fn places(&self) -> Places {
         let weights = self.input_size * self.width;
-        (0..weights, weights..weights + self.width, weights + self.width..self.n_params())
+        let bias = weights + self.width;
+        Places { weights: 0..weights, bias: weights..bias, gain: bias..self.n_params() }
     }
 
     /// Overwrites the first rows of `a`. A one-hot input picks a row of the weights.
     pub fn forward(&mut self, theta: &[T], x: Input<'_, T>, a: &mut Rows<T>) {
-        let (weights, bias, gain) = self.places();
+        let Places { weights, bias, gain } = self.places();
         let w_xh = matrix(&theta[weights], self.input_size, self.width);
         let rows = 0..x.rows();
         let bias = &theta[bias];
@@ -89,7 +96,7 @@ impl<T: Real> Projection<T> {
         grads: &mut [T],
         dx: Option<ArrayViewMut2<'_, T>>,
     ) {
-        let (weights, bias, gain) = self.places();
+        let Places { weights, bias, gain } = self.places();
         let rows = 0..x.rows();
         add_column_sums(da.view(rows.clone()), &mut grads[bias]);
         if let Some(norm) = &self.norm {

@@ -6,7 +6,6 @@
 //! how many characters a window takes.
 
 mod lengths;
-mod sweep;
 
 use std::ops::Range;
 
@@ -15,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use tensor_core::rng::{Stream, stream, uniform};
 
 pub use self::lengths::Lengths;
-pub use self::sweep::Sweep;
 
 /// Where lanes start, and what they do at their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -118,8 +116,6 @@ struct Step {
     /// Characters of the pass that were read before it.
     position: usize,
     len: usize,
-    /// Whether the lanes went back to their start.
-    went_back: bool,
 }
 
 /// Characters that a window reads in one lane one after the other; may be none.
@@ -246,7 +242,7 @@ impl Windows {
             self.position %= self.lane_len;
         }
         self.window += 1;
-        Step { position, len, went_back }
+        Step { position, len }
     }
 
     /// Overwrites `x` and `y`.
@@ -324,6 +320,33 @@ mod tests {
     fn lane(window: &Window, lane: usize) -> Vec<(usize, bool)> {
         let x = window.x().iter().map(|id| *id as usize).zip(window.resets().iter().copied());
         x.skip(lane).step_by(window.batch_size).collect()
+    }
+
+    #[test]
+    fn one_aligned_lane_is_the_sweep_of_min_char_rnn() {
+        // p, n = 0, 0
+        // while n < 20:
+        //     reset = p + seq_length + 1 >= len(data) or n == 0
+        //     if reset: p = 0
+        //     record(p, reset); p += seq_length; n += 1
+        for (text_len, seq_len) in [(12, 3), (11, 3), (10, 3), (9, 3), (5, 3), (3, 1), (40, 7)] {
+            let (lanes, lengths) = (Lanes::Aligned, Lengths::Fixed);
+            let rule = WindowRule { batch_size: 1, seq_len, lanes, lengths, seed: 0 };
+            let (mut windows, ids, mut window) = windows(rule, text_len).expect("long enough");
+            let mut p = 0;
+            for n in 0..20 {
+                let reset = text_len <= p + seq_len + 1 || n == 0;
+                if reset {
+                    p = 0;
+                }
+                windows.read(&ids, &[], &mut window);
+                assert_eq!(window.resets()[0], reset, "{text_len} {seq_len} {n}");
+                assert!(window.resets()[1..].iter().all(|reset| !reset));
+                assert_eq!(window.x(), &ids[p..p + seq_len]);
+                assert_eq!(window.y(), &ids[p + 1..p + 1 + seq_len]);
+                p += seq_len;
+            }
+        }
     }
 
     proptest! {
