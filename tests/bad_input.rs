@@ -88,7 +88,7 @@ fn texts_that_cannot_be_trained_on() {
         Some(TEXT),
         &["data.path=."],
         3,
-        "error: .: cannot read the text: Is a directory (os error 21)",
+        "error: .: cannot read the text: is a directory",
     );
     check_run(
         CONFIG,
@@ -158,17 +158,13 @@ fn configs_that_make_no_sense() {
 fn values_out_of_range() {
     for (value, shown) in [("0", "0"), ("-1", "-1"), ("9223372036854775807", "9223372036854775807")]
     {
-        for key in [
-            "model.hidden_size",
-            "model.layers",
-            "train.seq_len",
-            "train.batch_size",
-            "sample.length",
-        ] {
+        for key in ["model.hidden_size", "train.seq_len", "train.batch_size", "sample.length"] {
             let message = format!("`{key}` must be from 1 to 1048576, found {shown}");
             check_set(&format!("{key}={value}"), &message);
         }
     }
+    check_set("model.layers=0", "`model.layers` must be from 1 to 1000, found 0");
+    check_set("model.layers=1001", "`model.layers` must be from 1 to 1000, found 1001");
     for value in ["0", "-1", "9223372036854775807"] {
         let message = format!("`train.steps` must be from 1 to 10^12, found {value}");
         check_set(&format!("train.steps={value}"), &message);
@@ -202,7 +198,7 @@ fn too_large() -> String {
     let config = directory.path().join("c.toml").display().to_string();
     let output = cli(&["check", &config, "--set", "model.hidden_size=1048576"]);
     assert!(
-        output.err.contains(": the run needs 12.0 TiB of memory, the machine has "),
+        output.err.contains(": the run needs 36.0 TiB of memory, the machine has "),
         "{}",
         output.err
     );
@@ -333,4 +329,49 @@ fn command_lines_that_make_no_sense() {
         &["run", "none.toml"],
         "error: none.toml: cannot read the config: No such file or directory (os error 2)",
     );
+}
+
+/// A run that diverges ends with exit code 7, and whatever checkpoint it leaves is a good one.
+#[test]
+fn weights_that_are_not_finite_are_never_saved() {
+    let config = project("configs/karpathy.toml").display().to_string();
+    let check = |sets: &[&str], message: &str| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run = directory.path().join("run");
+        let out = run.display().to_string();
+        let mut args = vec!["run", &config, "--out", &out, "--set", "train.steps=20"];
+        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+        let output = cli(&args);
+        assert_eq!(output.code, 7, "{sets:?}: {}", output.err);
+        assert!(output.err.contains(message), "{sets:?}: {}", output.err);
+        for checkpoint in entries(&run.join("checkpoints")) {
+            let output = cli(&["check", &checkpoint.display().to_string()]);
+            assert_eq!(output.code, 0, "{sets:?}: {}", output.err);
+        }
+    };
+    check(&["optimizer.learning_rate=1e308"], "error: step 1: a weight is no longer finite");
+    check(&["optimizer.eps=1e-50"], "error: step 1: a weight is no longer finite");
+    check(&["optimizer={ kind = \"adamax\", eps = 1e308 }"], "is no longer finite");
+    let late = "schedule={ kind = \"one_cycle\", final_div_factor = 5e-324 }";
+    check(&[late, "checkpoint.every=5", "checkpoint.keep=1"], "is no longer finite");
+}
+
+/// Keys of the part that the file names go with it when the command line names another.
+#[test]
+fn a_part_is_swapped_by_one_word_also_in_a_config_with_every_key() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = project("configs/karpathy.toml").display().to_string();
+    let run = |config: &str, name: &str, sets: &[&str]| {
+        let out = directory.path().join(name).display().to_string();
+        let mut args = vec!["run", config, "--out", &out, "--set", "train.steps=3"];
+        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+        let output = cli(&args);
+        assert_eq!(output.code, 0, "{sets:?}: {}", output.err);
+        Path::new(&out).join("config.toml").display().to_string()
+    };
+    let full = run(&config, "full", &[]);
+    run(&full, "a", &["optimizer.kind=adam", "optimizer.learning_rate=0.002"]);
+    run(&full, "b", &["model.init.kind=pytorch", "transform.0.kind=weight_decay"]);
+    run(&full, "c", &["model.cell=lstm", "schedule.kind=cosine", "data.tokenizer=byte"]);
+    run(&config, "d", &["model.init.kind=pytorch", "transform.0.kind=noise"]);
 }

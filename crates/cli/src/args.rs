@@ -60,7 +60,7 @@ pub struct SampleArgs {
     #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub prime: String,
     /// Characters to write
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, allow_negative_numbers = true)]
     pub length: u64,
     /// Below 1 more cautious, above 1 bolder; 0 takes the likeliest character each time
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = temperature, allow_negative_numbers = true)]
@@ -72,13 +72,13 @@ pub struct SampleArgs {
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = top_p, allow_negative_numbers = true)]
     pub top_p: f64,
     /// Same seed, same text
-    #[arg(long, value_name = "S", default_value_t = 42)]
+    #[arg(long, value_name = "S", default_value_t = 42, allow_negative_numbers = true)]
     pub seed: u64,
     /// Texts to write, each from the prime on and ended by a line end
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub count: u64,
     /// End a text when it ends with this
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub stop: Option<String>,
 }
 

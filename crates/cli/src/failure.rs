@@ -64,7 +64,9 @@ impl Display for Failure {
                     None => Ok(()),
                 }
             }
-            Self::Output(error) if is_closed(error) => Ok(()),
+            Self::Output(error) if is_closed(error) => {
+                writeln!(f, "standard output is closed: stopped")
+            }
             Self::Output(error) => {
                 writeln!(f, "error: standard output: cannot write: {error}")?;
                 writeln!(f, "help: free some space, or send the output elsewhere")
@@ -89,14 +91,16 @@ fn show_line(f: &mut Formatter<'_>, place: &Place) -> fmt::Result {
     writeln!(f, "{:indent$}   {}", "", "^".repeat(printable(&marked).chars().count().max(1)))
 }
 
-/// The text on one line, with nothing in it that a terminal would obey.
-fn printable(text: &str) -> String {
+/// The text on one line of a size to be read, with nothing in it that a terminal would obey.
+pub fn printable(text: &str) -> String {
+    const MOST: usize = 400;
     let escape = |c: char| match c {
         '\n' | '\t' => " ".to_owned(),
         c if c.is_control() => c.escape_default().to_string(),
         c => c.to_string(),
     };
-    text.chars().map(escape).collect()
+    let shown: String = text.chars().take(MOST).map(escape).collect();
+    if text.chars().nth(MOST).is_some() { shown + "…" } else { shown }
 }
 
 /// What clap says before its usage and hints, on one line.
@@ -121,6 +125,6 @@ fn advice(error: &clap::Error) -> String {
         Some(ContextValue::Strings(words)) if !words.is_empty() => {
             format!("did you mean `{}`?", words[0])
         }
-        _ => "`cli --help` lists the commands, `cli COMMAND --help` shows one with examples".into(),
+        _ => "`--help` lists the commands, `COMMAND --help` shows one with examples".into(),
     }
 }

@@ -33,7 +33,7 @@ fn a_reader_that_has_seen_enough_ends_the_run_with_a_checkpoint() {
     assert_eq!(line, "data has 1557 characters, 58 unique.\n");
     assert_eq!(output.status.code(), Some(0), "{error}");
     assert!(!error.contains("panicked"), "{error}");
-    assert!(error.contains("standard output is closed"), "{error}");
+    assert!(error.contains("standard output is closed: stopped"), "{error}");
     let checkpoints = std::fs::read_dir(run.join("checkpoints")).expect("a run directory");
     assert_eq!(checkpoints.count(), 1);
 }
@@ -72,4 +72,37 @@ fn nothing_is_printed_in_colour_and_quiet_is_quiet() {
     let quiet = cli(&directory.path().join("b")).args(short).arg("--quiet").output();
     let quiet = quiet.expect("it starts");
     assert_eq!((quiet.stdout.len(), quiet.stderr.len()), (0, 0));
+}
+
+#[test]
+fn a_run_that_nobody_hears_of_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+    let status = cli(&run).stdout(full).stderr(Stdio::null()).status().expect("it starts");
+    assert_eq!(status.code(), Some(4));
+    assert!(!run.exists());
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let pipe = directory.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this system has no mkfifo");
+        return;
+    }
+    let text = format!("data.path={}", pipe.display());
+    let init = format!("model.init={{ kind = \"file\", path = {:?} }}", pipe.display().to_string());
+    for (set, code) in [(text, 3), (init, 5)] {
+        let run = directory.path().join("run");
+        let output = cli(&run).args(["--set", &set]).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(code));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+    let mut check = Command::new(env!("CARGO_BIN_EXE_cli"));
+    let output = check.arg("check").arg(&pipe).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
 }

@@ -4,11 +4,13 @@
 //! [`Windows`] cut the indices, and [`TensorFile`] reads and writes named tensors. This crate
 //! knows no model: what the tensors mean is its caller's business.
 
+mod regular;
 pub mod source;
 pub mod tensor_file;
 pub mod tokenizer;
 mod windows;
 
+pub use regular::read_regular;
 pub use source::{Corpus, EncodedCorpus, Paths, Source, TextError, builtin_sources, read_text};
 pub use tensor_file::{FileError, StoredTensor, TensorFile, Values};
 pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};

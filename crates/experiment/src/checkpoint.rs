@@ -6,11 +6,13 @@
 //! Metadata: the config, the vocabulary, the step, the place in the text, and the state of the random
 //! generator.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use data_io::{TensorFile, Values};
 use rnn_model::state_dict;
 use serde_json::{Value, json};
+use tensor_core::reduce::norm;
 
 use crate::{Dtype, Error, Trainer};
 
@@ -19,7 +21,10 @@ pub(crate) const FORMAT: u64 = 1;
 
 impl<T: Dtype> Trainer<'_, T> {
     /// Everything needed to go on from here to the bit.
-    pub fn checkpoint(&mut self) -> TensorFile {
+    ///
+    /// # Errors
+    /// If a value of it is not finite, such as an average of the optimizer.
+    pub fn checkpoint(&mut self) -> Result<TensorFile, Error> {
         let mut file = TensorFile::default();
         for tensor in state_dict::export(self.model().layout(), self.weights()) {
             file.insert(tensor.name, tensor.shape, T::values(tensor.values));
@@ -60,7 +65,15 @@ impl<T: Dtype> Trainer<'_, T> {
         });
         let Value::Object(metadata) = metadata else { unreachable!("it was written as one") };
         file.metadata = metadata;
-        file
+        match file.tensors.iter().find(|(_, tensor)| !tensor.values.all_finite()) {
+            None => Ok(file),
+            Some((name, _)) => Err(Error::Diverged {
+                step: self.step_count(),
+                what: format!("`{name}`"),
+                learning_rate: self.learning_rate(self.step_count()),
+                grad_norm: norm(self.grads()),
+            }),
+        }
     }
 }
 
@@ -78,8 +91,12 @@ pub fn newest_checkpoint(path: &Path) -> Result<PathBuf, Error> {
         return Err(no_model("there is no such run or checkpoint"));
     }
     let directory = path.join("checkpoints");
-    let steps = list_checkpoints(&directory)
-        .map_err(|_| no_model("not a run directory: it has no checkpoints"))?;
+    let steps = list_checkpoints(&directory).map_err(|source| match source.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            no_model("not a run directory: it has no checkpoints")
+        }
+        _ => Error::Io { path: directory.clone(), action: "read the directory", source },
+    })?;
     let newest = steps.last().ok_or_else(|| no_model("the run has no checkpoint yet"))?;
     Ok(directory.join(file_name(*newest)))
 }

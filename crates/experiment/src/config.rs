@@ -1,10 +1,13 @@
 //! The config: which keys there are, and what they default to.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
-use data_io::{BuildTokenizer, Lanes, Lengths, Source, WindowRule};
+use data_io::{BuildTokenizer, Lanes, Lengths, Source, WindowRule, read_regular};
 use optim::{BuildOptimizer, BuildSchedule, BuildTransform, Schedule, WarmUp};
-use registry::range::{Count, Every, Fraction, NonNegative, Positive, Seed, Share, Size, Steps};
+use registry::range::{
+    Count, Depth, Every, Fraction, NonNegative, Positive, Seed, Share, Size, Steps,
+};
 use registry::{Chosen, ConfigError, Conflict, Document, Key, Section, keys_of};
 use rnn_model::{Architecture, BuildLayer, Dims, Initializer, LayerOptions, Reduction};
 use schemars::JsonSchema;
@@ -36,7 +39,7 @@ pub struct ModelKeys {
     /// width of the state
     pub hidden_size: Size,
     /// recurrent layers on top of each other
-    pub layers: Size,
+    pub layers: Depth,
     /// numbers to compute in
     #[schemars(extend("enum" = ["f32", "f64"]))]
     pub dtype: DtypeName,
@@ -64,7 +67,7 @@ impl Default for ModelKeys {
     fn default() -> Self {
         Self {
             hidden_size: Size::new(100),
-            layers: Size::new(1),
+            layers: Depth::new(1),
             dtype: DtypeName::F32,
             embedding_size: Count::new(0),
             tied: false,
@@ -375,7 +378,9 @@ pub struct Config {
 /// # Errors
 /// If the file cannot be read or is not UTF-8.
 pub fn open_config(path: &Path, overrides: &[String]) -> Result<Document, Error> {
-    let text = std::fs::read_to_string(path)
+    let not_utf8 = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+    let text = read_regular(path)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(not_utf8))
         .map_err(|source| Error::ReadConfig { path: path.to_owned(), source })?;
     Ok(Document::new(path.display().to_string(), text, overrides))
 }
@@ -525,7 +530,7 @@ impl Config {
     /// project can be moved with its runs, and its runs compared with another copy's. Otherwise it
     /// is absolute.
     pub fn to_text(&self, directory: &Path) -> String {
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned());
+        let absolute = |path: &Path| normal(&std::path::absolute(path).unwrap_or(path.to_owned()));
         let (here, directory) = (std::env::current_dir(), absolute(directory));
         let is_inside = |path: &Path| here.as_ref().is_ok_and(|here| path.starts_with(here));
         self.to_text_with(|path| {
@@ -561,6 +566,21 @@ impl Config {
         }
         toml::to_string(&root).expect("a table of TOML values")
     }
+}
+
+/// The path without `.` and `..`, as the system has it where it is there.
+fn normal(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| {
+        let mut normal = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::ParentDir => _ = normal.pop(),
+                Component::CurDir => {}
+                other => normal.push(other),
+            }
+        }
+        normal
+    })
 }
 
 fn choose_all(

@@ -116,10 +116,10 @@ pub enum Error {
         "{what} is no longer finite (learning rate {learning_rate}, gradient norm {grad_norm})"
     )]
     Diverged {
-        /// The step at which it was found; that step was not taken.
+        /// The step at which it was found.
         step: u64,
-        /// The loss, the gradient or the weights.
-        what: &'static str,
+        /// The loss, the gradient, the weights, or a tensor of the checkpoint.
+        what: String,
         /// The learning rate of that step.
         learning_rate: f64,
         /// The L2 norm of the gradient before clipping.
@@ -136,7 +136,7 @@ impl Error {
             message: error.message,
             help: error
                 .help
-                .or_else(|| Some("`cli list` shows every key with its default and range".into())),
+                .or_else(|| Some("`list` shows every key with its default and range".into())),
         }
     }
 
@@ -213,7 +213,7 @@ impl Error {
                 match source.kind() {
                     io::ErrorKind::StorageFull => "free some space and run it again".into(),
                     io::ErrorKind::PermissionDenied => "choose a place you may write to".into(),
-                    _ => return None,
+                    _ => "choose another place, with --out DIR".into(),
                 }
             }
             Self::Tensors(FileError::Read { .. }) | Self::NoModel { .. } => {
@@ -229,7 +229,8 @@ impl Error {
             Self::Init(error) => error.help.clone(),
             Self::Prime { unknown, known } => nearest_known(unknown.symbol, known),
             Self::Diverged { .. } => {
-                "lower optimizer.learning_rate, or clip harder, as in [[transform]] kind = \"clip_norm\""
+                "lower optimizer.learning_rate, clip harder, as in [[transform]] kind = \"clip_norm\", or \
+                 raise the optimizer's eps"
                     .into()
             }
         };
@@ -254,9 +255,10 @@ pub fn nearest_known(symbol: char, known: &[String]) -> String {
     format!("it knows {} characters: {some}", known.len())
 }
 
+/// Whether there is no such file, rather than one that cannot be read.
 fn is_missing(error: &io::Error) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-    matches!(error.kind(), NotFound | NotADirectory | IsADirectory)
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
 }
 
 fn in_bytes(bytes: u128) -> String {

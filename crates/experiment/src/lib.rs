@@ -29,6 +29,7 @@ mod parts;
 mod prepare;
 mod run_dir;
 mod text_model;
+mod train;
 mod trainer;
 
 pub use checkpoint::newest_checkpoint;
@@ -39,9 +40,10 @@ pub use config::{
 pub use dtype::{Dtype, DtypeName};
 pub use error::{Error, nearest_known};
 pub use memory::{Memory, in_bytes};
-pub use observer::{Event, Flow, Observer, Outcome, train};
+pub use observer::{Event, Flow, Observer};
 pub use parts::{Listing, Parts};
 pub use prepare::{Experiment, build_model};
 pub use run_dir::RunDir;
 pub use text_model::{Summary, TextModel};
+pub use train::{Outcome, train};
 pub use trainer::{StepReport, Trainer};

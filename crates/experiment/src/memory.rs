@@ -5,12 +5,14 @@ use rnn_model::{BuildLayer, Dims, LayerOptions};
 /// Memory of a run in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Parameters and their gradients.
+    /// Parameters, their gradients and their initial values.
     pub parameters: u128,
     /// What the optimizer keeps.
     pub optimizer: u128,
     /// Activations of one window, with what the backward pass needs.
     pub activations: u128,
+    /// A checkpoint while it is written.
+    pub checkpoint: u128,
     /// The text as indices, the windows cut from it not counted.
     pub text: u128,
 }
@@ -18,7 +20,7 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub fn total(&self) -> u128 {
-        self.parameters + self.optimizer + self.activations + self.text
+        self.parameters + self.optimizer + self.activations + self.checkpoint + self.text
     }
 }
 

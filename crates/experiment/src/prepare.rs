@@ -12,6 +12,7 @@ use tensor_core::{Layout, Shape};
 
 use crate::config::Mode;
 use crate::memory::{self, Memory};
+use crate::trainer::EVAL_STEPS;
 use crate::{Config, Dtype, Error, Parts};
 
 /// What a config asks for, ready to be trained: its parts are found, its text is read and cut, its
@@ -234,11 +235,17 @@ fn estimate(config: &Config, vocab_size: usize, text_len: usize) -> (u128, Memor
     let averages = if config.optimizer_keys.ema.get() == 0.0 { 0 } else { n_params };
     let optimizer = n_params * kept as u128 / tiny.len() as u128 + averages;
 
+    // Samples and evaluations have a model of their own, of one lane.
+    activations += activations / rows * (1 + EVAL_STEPS as u128);
+
     let size = config.model.dtype.size() as u128;
     let memory = Memory {
-        parameters: 2 * n_params * size,
+        // With the initial values in double precision.
+        parameters: n_params * (2 * size + 8),
         optimizer: optimizer * size,
         activations: activations * size,
+        // The tensors of a checkpoint, and the bytes of its file.
+        checkpoint: 2 * (n_params + optimizer) * size,
         text: 4 * text_len as u128,
     };
     (n_params, memory)

@@ -37,11 +37,17 @@ impl RunDir {
     /// # Errors
     /// If there is something already, or it cannot be written to.
     pub fn create(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
-        let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        if path.exists() && !is_empty() {
+        fs::create_dir_all(path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists if path.exists() => {
+                Error::RunExists { path: path.to_owned() }
+            }
+            _ => failed(path, "make the directory", source),
+        })?;
+        let mut entries =
+            fs::read_dir(path).map_err(|source| failed(path, "read the directory", source))?;
+        if entries.next().is_some() {
             return Err(Error::RunExists { path: path.to_owned() });
         }
-        fs::create_dir_all(path).map_err(|source| failed(path, "make the directory", source))?;
         Self::begin(path.to_owned(), experiment)
     }
 
@@ -83,6 +89,15 @@ impl RunDir {
             last: (now, 0),
             path,
         })
+    }
+
+    /// Removes the directory with all that is in it: for a run that came to nothing before its first
+    /// step.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn discard(self) -> Result<(), Error> {
+        fs::remove_dir_all(&self.path).map_err(|source| failed(&self.path, "remove", source))
     }
 
     /// The directory.

@@ -3,7 +3,7 @@
 use data_io::{Window, Windows};
 use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
-use tensor_core::reduce::norm;
+use tensor_core::reduce::{all_finite, norm};
 use tensor_core::rng::{Rng, Stream, stream, stream_at};
 
 use crate::config::Mode;
@@ -63,7 +63,7 @@ struct Evaluator<T> {
 }
 
 /// Time steps in which an evaluation reads its text. No result depends on it.
-const EVAL_STEPS: usize = 128;
+pub(crate) const EVAL_STEPS: usize = 128;
 
 impl<'e, T: Dtype> Trainer<'e, T> {
     /// A trainer before its first step, with initial weights.
@@ -105,8 +105,9 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// Trains on the next window. Allocates nothing.
     ///
     /// # Errors
-    /// If loss or gradient is no longer finite. The step is not taken: parameters, state and place
-    /// in the text are as they were.
+    /// If the loss or the gradient is not finite; then the step is not taken, and parameters, state and
+    /// place in the text are as they were. Also if the update makes a weight that is not finite: that
+    /// ends the training, see [`is_finite`](Self::is_finite).
     pub fn step(&mut self) -> Result<StepReport, Error> {
         let config = self.experiment.config();
         let step = self.step + 1;
@@ -124,7 +125,8 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
         let learning_rate = self.learning_rate(step);
         let grad_norm = norm(&self.grads);
-        let diverged = |what| Error::Diverged { step, what, learning_rate, grad_norm };
+        let diverged =
+            |what: &str| Error::Diverged { step, what: what.into(), learning_rate, grad_norm };
         if !total.is_finite() {
             return Err(diverged("the loss"));
         }
@@ -134,6 +136,9 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             Verdict::Step => {
                 self.optimizer.update(step, learning_rate, &mut self.theta, &self.grads);
                 self.take_average(step);
+                if !self.is_finite() {
+                    return Err(diverged("a weight"));
+                }
             }
         }
 
@@ -159,11 +164,16 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     ///
     /// A window of random length scales it by its length, as AWD-LSTM does, so that a character
     /// counts the same in each.
-    fn learning_rate(&self, step: u64) -> f64 {
+    pub(crate) fn learning_rate(&self, step: u64) -> f64 {
         let config = self.experiment.config();
         let factor = self.schedule.factor(step, config.train.steps.get() as u64);
         let scale = self.window.len() as f64 / config.train.seq_len.get() as f64;
         config.optimizer_keys.learning_rate.get() * factor * scale
+    }
+
+    /// Whether every weight is finite. Weights that are not make no checkpoint.
+    pub fn is_finite(&self) -> bool {
+        all_finite(&self.theta) && all_finite(&self.average)
     }
 
     /// Applies the transforms until one says that the step is to be left out.

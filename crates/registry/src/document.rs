@@ -98,7 +98,7 @@ impl Document {
             set(&mut root, &path, piece.override_value()?)?;
         }
         match root.into_inner() {
-            DeValue::Table(table) => Ok(Section::root(table)),
+            DeValue::Table(table) => Ok(Section::root(table, self.file.text.len())),
             _ => unreachable!("an override has a path, so it never replaces the root"),
         }
     }
@@ -209,7 +209,8 @@ fn set<'d>(
                 Some(item) => set(item, rest, value),
                 None => {
                     let message = format!("`{}` is no index into {len} entries", key.get_ref());
-                    Err(ConfigError::new(message, key.span()).with_help("entries count from 0"))
+                    Err(ConfigError::new(message, key.span())
+                        .with_help("entries count from 0, as in --set transform.0.limit=1"))
                 }
             }
         }
@@ -389,7 +390,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(4096)))]
 
         #[test]
         fn no_text_and_no_override_panics(

@@ -249,7 +249,19 @@ impl<D: ?Sized + 'static> Registry<D> {
     ///
     /// # Errors
     /// On a name nobody registered, and on keys the part refuses.
-    pub fn choose(&self, part: PartSection<'_>) -> Result<Chosen<D>, ConfigError> {
+    pub fn choose(&self, mut part: PartSection<'_>) -> Result<Chosen<D>, ConfigError> {
+        let chosen = part.name().to_owned();
+        part.forget_replaced(|key| {
+            let has_key = |entry: &Entry<D>| entry.keys().iter().any(|known| known.name == key);
+            let (mut own, mut others) = (false, false);
+            for entry in self.entries.iter().filter(|entry| has_key(entry)) {
+                match entry.name == chosen {
+                    true => own = true,
+                    false => others = true,
+                }
+            }
+            others && !own
+        });
         let PartSection { name, name_span, section } = part;
         let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else {
             let known = self.entries.iter().map(|entry| entry.name);
@@ -402,6 +414,26 @@ mod tests {
         };
         let found = choose().map_err(|error: ConfigError| error.describe(&document));
         assert_eq!(found.unwrap_or_else(|error| error), expected);
+    }
+
+    #[test]
+    fn a_part_named_by_an_override_takes_the_keys_of_the_other_away() {
+        let ring = "[shape]\nkind = \"ring\"\nouter = 2\ninner = 0.1";
+        check(ring, &["shape.kind=dot"], "0 \"dot\"");
+        check(ring, &["shape.kind=ring"], "3.99 { kind = \"ring\", inner = 0.1, outer = 2.0 }");
+        check(ring, &["shape.kind=dot", "shape.outer=3"], &unknown("shape.outer", "f:3:1"));
+        // In a file a word is not swapped, but meant.
+        let file = "[shape]\nkind = \"dot\"\nouter = 2";
+        check(file, &[], &unknown("shape.outer", "f:3:1"));
+        check(
+            "[shape]\nkind = \"ring\"\nodd = 2",
+            &["shape.kind=dot"],
+            &unknown("shape.odd", "f:3:1"),
+        );
+    }
+
+    fn unknown(key: &str, place: &str) -> String {
+        format!("{place} unknown key `{key}`; known keys: kind")
     }
 
     #[test]

@@ -105,6 +105,12 @@ range!(
     { "type": "integer", "minimum": 1, "maximum": 100_000_000 }
 );
 range!(
+    /// A number of layers.
+    Depth(i64), "must be from 1 to 1000",
+    |value| 1 <= value && value <= 1000,
+    { "type": "integer", "minimum": 1, "maximum": 1000 }
+);
+range!(
     /// A number of steps to take.
     Steps(i64), "must be from 1 to 10^12",
     |value| 1 <= value && value <= 1_000_000_000_000,
@@ -122,6 +128,13 @@ range!(
     |value| 0 <= value,
     { "type": "integer", "minimum": 0 }
 );
+
+impl Depth {
+    /// The number as a length.
+    pub const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
 
 impl Size {
     /// The number as a length.

@@ -18,6 +18,8 @@ pub struct Section<'d> {
     path: String,
     span: Option<Range<usize>>,
     table: DeTable<'d>,
+    /// Where overrides begin: spans from there on are of the command line.
+    overrides_at: usize,
     /// Keys already asked for, present or not: they are known here.
     asked: Vec<String>,
 }
@@ -34,8 +36,8 @@ pub struct PartSection<'d> {
 type Name = (String, Range<usize>);
 
 impl<'d> Section<'d> {
-    pub(crate) fn root(table: DeTable<'d>) -> Self {
-        Self { path: String::new(), span: None, table, asked: Vec::new() }
+    pub(crate) fn root(table: DeTable<'d>, overrides_at: usize) -> Self {
+        Self { path: String::new(), span: None, table, overrides_at, asked: Vec::new() }
     }
 
     /// Takes the table `key`; one that is not there is empty.
@@ -58,7 +60,8 @@ impl<'d> Section<'d> {
         let span = value.span();
         let DeValue::Array(items) = value.into_inner() else {
             let message = format!("`{}` must be an array of tables", self.path_of(key));
-            return Err(ConfigError::new(message, span).with_help(format!("write it as [[{key}]]")));
+            return Err(ConfigError::new(message, span)
+                .with_help(format!("write it as [[{key}]], or as --set '{key}=[\"NAME\"]'")));
         };
         let part = |item: Spanned<DeValue<'d>>| {
             let span = item.span();
@@ -116,7 +119,8 @@ impl<'d> Section<'d> {
             self.asked.push(key.name);
         }
         let (path, span) = (self.path.clone(), self.span.clone());
-        Section { path, span, table, asked: Vec::new() }.parse()
+        let overrides_at = self.overrides_at;
+        Section { path, span, table, overrides_at, asked: Vec::new() }.parse()
     }
 
     /// Reads what is left into `C`, whose fields are the only keys allowed here.
@@ -226,7 +230,8 @@ impl<'d> Section<'d> {
     }
 
     fn child(&self, key: &str, span: Option<Range<usize>>, table: DeTable<'d>) -> Section<'d> {
-        Section { path: self.path_of(key), span, table, asked: Vec::new() }
+        let overrides_at = self.overrides_at;
+        Section { path: self.path_of(key), span, table, overrides_at, asked: Vec::new() }
     }
 
     fn table_at(&self, key: &str, value: Spanned<DeValue<'d>>) -> Result<Section<'d>, ConfigError> {
@@ -283,6 +288,23 @@ impl<'d> Section<'d> {
 }
 
 impl<'d> PartSection<'d> {
+    /// Forgets the file's keys for which `is_foreign` holds, if the part was named by an override: a
+    /// part on the command line takes the place of the file's, whose keys go with it.
+    pub(crate) fn forget_replaced(&mut self, is_foreign: impl Fn(&str) -> bool) {
+        let overrides_at = self.section.overrides_at;
+        if self.name_span.as_ref().is_none_or(|span| span.start < overrides_at) {
+            return;
+        }
+        let of_file = |value: &Spanned<DeValue<'d>>| value.span().start < overrides_at;
+        let replaced: Vec<_> = (self.section.table.iter())
+            .filter(|(key, value)| of_file(value) && is_foreign(key.get_ref()))
+            .map(|(key, _)| key.get_ref().clone())
+            .collect();
+        for key in replaced {
+            self.section.table.remove(&*key);
+        }
+    }
+
     /// The part's keys. A key that is not the part's own, such as the learning rate, is taken out
     /// of here before the part is chosen.
     pub fn section_mut(&mut self) -> &mut Section<'d> {
@@ -530,7 +552,7 @@ mod tests {
         check(
             "[step]\nkind = \"b\"",
             &[],
-            "f:1:1 `step` must be an array of tables; write it as [[step]]",
+            "f:1:1 `step` must be an array of tables; write it as [[step]], or as --set 'step=[\"NAME\"]'",
         );
         check(
             "step = [1]",

@@ -50,6 +50,20 @@ pub fn norm<T: Real>(values: &[T]) -> f64 {
     fold(partial).sqrt()
 }
 
+/// Whether no value is infinite or NaN.
+pub fn all_finite<T: Real>(values: &[T]) -> bool {
+    // Times zero is zero for a finite value and NaN for any other. A sum of blocks, unlike a
+    // search, is vectorized.
+    let mut partial = [T::ZERO; LANES];
+    let (blocks, tail) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            partial[lane] += block[lane] * T::ZERO;
+        }
+    }
+    fold(partial).is_finite() && tail.iter().all(|value| value.is_finite())
+}
+
 /// Folds the upper half onto the lower until one is left.
 #[inline]
 fn fold<T: Real>(mut partial: [T; LANES]) -> T {
@@ -76,6 +90,20 @@ mod tests {
             let expected: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
             assert_eq!(dot(&a, &b), expected, "length {len}");
             assert_eq!(norm(&a), a.iter().map(|a| a * a).sum::<f64>().sqrt(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn one_value_that_is_not_finite_is_found_anywhere() {
+        for len in [1, LANES - 1, LANES, LANES + 1, 3 * LANES + 5] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for index in 0..len {
+                    let mut values = vec![f32::MAX; len];
+                    assert!(all_finite(&values));
+                    values[index] = bad;
+                    assert!(!all_finite(&values), "{bad} at {index} of {len}");
+                }
+            }
         }
     }
 

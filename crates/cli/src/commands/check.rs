@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use experiment::{Experiment, Parts, Summary, TextModel, in_bytes, newest_checkpoint, open_config};
+use experiment::{
+    Error, Experiment, Parts, Summary, TextModel, in_bytes, newest_checkpoint, open_config,
+};
 
 use crate::args::CheckArgs;
 use crate::{Console, Failure};
@@ -11,6 +13,14 @@ pub fn run(args: &CheckArgs, parts: &Parts, console: &mut Console<'_>) -> Result
     let is_checkpoint =
         args.path.is_dir() || args.path.extension().is_some_and(|end| end == "safetensors");
     if is_checkpoint {
+        if !args.overrides.is_empty() {
+            return Err(Error::Argument {
+                place: "--set".into(),
+                message: "overrides a key of a config, and this is a checkpoint".into(),
+                help: "leave --set out, or give a config".into(),
+            }
+            .into());
+        }
         let path = newest_checkpoint(&args.path)?;
         let summary = TextModel::open(&path, parts)?.summary().clone();
         return writeln!(console.out, "{}: {}, ok", path.display(), in_words(&summary))
@@ -53,11 +63,12 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     let memory = experiment.memory();
     writeln!(
         out,
-        "memory      {}: parameters and gradients {}, optimizer {}, activations {}, text {}",
+        "memory      {}: parameters {}, optimizer {}, activations {}, checkpoint {}, text {}",
         in_bytes(memory.total()),
         in_bytes(memory.parameters),
         in_bytes(memory.optimizer),
         in_bytes(memory.activations),
+        in_bytes(memory.checkpoint),
         in_bytes(memory.text),
     )?;
     let (steps, batch_size) = (config.train.steps.get() as u64, config.train.batch_size.as_usize());

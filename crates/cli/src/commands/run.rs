@@ -6,6 +6,7 @@ use std::time::Instant;
 use experiment::{Experiment, Observer, Parts, RunDir, open_config, train};
 
 use crate::args::RunArgs;
+use crate::failure::printable;
 use crate::progress::{Progress, duration};
 use crate::{Console, Failure};
 
@@ -21,14 +22,16 @@ pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
         return Ok(());
     }
 
-    writeln!(
-        console.out,
+    let heading = format!(
         "data has {} characters, {} unique.",
         experiment.ids().len(),
         experiment.tokenizer().vocab_size()
-    )
-    .and_then(|()| console.out.flush())
-    .map_err(Failure::Output)?;
+    );
+    if let Err(error) = writeln!(console.out, "{heading}").and_then(|()| console.out.flush()) {
+        // Nobody would see what it does.
+        run_dir.discard()?;
+        return Err(Failure::Output(error));
+    }
 
     let start = Instant::now();
     let path = run_dir.path().to_owned();
@@ -37,20 +40,43 @@ pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
     let written = progress.finish();
     let outcome = result?;
     if outcome.stopped {
-        let _ = writeln!(
-            console.err,
-            "stopped behind step {}: standard output is closed",
-            outcome.step
-        );
+        let _ = writeln!(console.err, "stopped after step {}", outcome.step);
     }
     written.map_err(Failure::Output)?;
 
-    let run = path.display();
+    let run = shell_word(&path.display().to_string());
     let _ = writeln!(
         console.err,
-        "{run}: {} steps in {}. Write with it: cargo cli sample {run} --length 500",
+        "{run}: {} steps in {}, smoothed loss {:.3} nats/char",
         outcome.step,
         duration(start.elapsed().as_secs_f64()),
+        outcome.smooth_nats_per_char,
     );
+    let _ = writeln!(console.err, "write with it: cargo cli sample {run} --length 500");
     Ok(())
+}
+
+/// The text as one word of a shell, with nothing in it that a terminal would obey.
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%".contains(c);
+    match text.chars().all(is_plain) && !text.starts_with('-') {
+        true => text.to_owned(),
+        false => format!("'{}'", printable(text).replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        let check = |text, expected: &str| assert_eq!(shell_word(text), expected);
+        check("runs/karpathy-2", "runs/karpathy-2");
+        check("runs/é", "runs/é");
+        check("my run", "'my run'");
+        check("-x", "'-x'");
+        check("it's", "'it'\\''s'");
+        check("a\u{1b}[31m", "'a\\u{1b}[31m'");
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern, glob_with};
-use registry::Part;
+use registry::{Conflict, Part};
 use schemars::JsonSchema;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -29,6 +29,14 @@ impl Part for Text {
     const NAME: &'static str = "text";
     const SUMMARY: &'static str = "text files, one after the other";
     const SOURCE: &'static str = "char-rnn, Karpathy 2015";
+
+    fn check(&self) -> Result<(), Conflict> {
+        if self.path.as_slice().iter().all(|path| !path.is_empty()) {
+            return Ok(());
+        }
+        let help = "name a file, as in path = \"my.txt\"".to_owned();
+        Err(Conflict { key: "path", message: "is empty".into(), help })
+    }
 }
 
 impl Source for Text {
@@ -202,7 +210,7 @@ pub fn read_text(path: &Path) -> Result<String, TextError> {
 
 fn read_file(path: &Path) -> Result<String, TextError> {
     let path = path.to_owned();
-    let bytes = match std::fs::read(&path) {
+    let bytes = match crate::read_regular(&path) {
         Ok(bytes) => bytes,
         Err(source) => return Err(TextError::Read { path, source }),
     };

@@ -90,7 +90,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2048))]
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2048)))]
 
         #[test]
         fn the_text_does_not_depend_on_the_cuts(

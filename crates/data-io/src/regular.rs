@@ -1,0 +1,34 @@
+//! Files that end: a pipe or a device might be waited for, or read, for ever.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Opens a regular file, and says how long it is.
+///
+/// # Errors
+/// If it cannot be opened, or is something else.
+pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
+    // Opening a pipe would wait for a writer already.
+    let is_other = |kind: std::fs::FileType| !kind.is_file() && !kind.is_dir();
+    if is_other(std::fs::metadata(path)?.file_type()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata.len())),
+        false => Err(io::ErrorKind::IsADirectory.into()),
+    }
+}
+
+/// Reads a whole regular file.
+///
+/// # Errors
+/// If it cannot be read, or is something else.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, len) = open(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
