@@ -2,17 +2,24 @@
 
 use ndarray::{Array2, Axis, Slice, concatenate};
 use proptest::prelude::*;
-use rnn_model::gradcheck::{Case, with_default_keys};
-use rnn_model::{BuildLayer, Dims, Layer, LayerOptions, Model, Reduction, builtin_cells};
+use rnn_model::gradcheck::{Case, Resets, variants};
+use rnn_model::{
+    Architecture, BuildLayer, Dims, Layer, LayerOptions, Model, Reduction, Window, builtin_cells,
+};
 use tensor_core::Real;
 use tensor_core::rng::{self, Stream};
 
 proptest! {
     #[test]
     fn one_long_window_equals_two_with_carried_state(
-        case in sizes(), first in 1_usize..6, second in 1_usize..6, seed: u64,
+        case in sizes(), drops: bool, first in 1_usize..6, second in 1_usize..6, seed: u64,
     ) {
-        let case = Case { seq_len: first + second, steps: first + second, ..case };
+        let mut case = Case { seq_len: first + second, steps: first + second, ..case };
+        if drops {
+            // One mask for all steps is the same in both windows; one a step is not.
+            case.architecture.dropout = 0.3;
+            case.architecture.variational = true;
+        }
         for_every_cell(|cell| {
             two_windows_equal_one(case, first, seed, |dims, options| cell.f32(dims, options))?;
             two_windows_equal_one(case, first, seed, |dims, options| cell.f64(dims, options))
@@ -29,28 +36,51 @@ proptest! {
             lanes_equal_each_alone(case, seed, |dims, options| cell.f64(dims, options))
         })?;
     }
+
+    #[test]
+    fn a_text_that_starts_within_a_window_equals_one_that_was_never_preceded(
+        case in sizes(), steps in 1_usize..8, start in 0_usize..8, lane in 0_usize..4, seed: u64,
+    ) {
+        let case = Case { seq_len: steps, steps, ..case };
+        let (start, lane) = (start % steps, lane % case.batch_size);
+        for_every_cell(|cell| {
+            a_reset_forgets(case, start, lane, seed, |dims, options| cell.f32(dims, options))?;
+            a_reset_forgets(case, start, lane, seed, |dims, options| cell.f64(dims, options))
+        })?;
+    }
 }
 
-/// Sizes around and above the width of the partial sums in a dot product, which is 16.
+/// Options, and sizes around and above the width of the partial sums in a dot product, which is 16.
 fn sizes() -> impl Strategy<Value = Case> {
-    (1_usize..4, 1_usize..9, 1_usize..20, 1_usize..5).prop_map(
-        |(layers, vocab_size, hidden_size, batch_size)| Case {
+    let sizes = (1_usize..4, 1_usize..9, 1_usize..20, 1_usize..5);
+    let around = (proptest::option::of(1_usize..20), any::<bool>(), any::<bool>());
+    let options = (any::<bool>(), any::<bool>(), prop_oneof![Just(0.0), Just(0.4)]);
+    (sizes, around, options).prop_map(|(sizes, around, options)| {
+        let (layers, vocab_size, hidden_size, batch_size) = sizes;
+        let (embedding_size, tied, residual) = around;
+        let (layer_norm, learned_state, drop_connect) = options;
+        let embedding_size = if tied { Some(hidden_size) } else { embedding_size };
+        let around =
+            Architecture { vocab_size, embedding_size, tied, residual, ..Architecture::default() };
+        Case {
+            architecture: around,
+            options: LayerOptions { layer_norm, learned_state, drop_connect },
             layers,
-            vocab_size,
             hidden_size,
             batch_size,
             seq_len: 1,
             steps: 1,
             carried: true,
+            resets: Resets::Never,
             reduction: Reduction::Sum,
-        },
-    )
+        }
+    })
 }
 
 fn for_every_cell(
     check: impl Fn(&dyn BuildLayer) -> Result<(), TestCaseError>,
 ) -> Result<(), TestCaseError> {
-    with_default_keys(&builtin_cells()).iter().try_for_each(|cell| check(&**cell))
+    variants(&builtin_cells()).iter().try_for_each(|variant| check(&*variant.cell))
 }
 
 fn two_windows_equal_one<T: Real>(
@@ -60,17 +90,20 @@ fn two_windows_equal_one<T: Real>(
     layer: impl Fn(Dims, LayerOptions) -> Box<dyn Layer<T>>,
 ) -> Result<(), TestCaseError> {
     let mut model = case.model(&layer);
-    let Text { theta, state, x } = Text::random(&model, case, seed);
-    let whole = read(&mut model, &theta, &x, &state);
+    let text = Text::random(&model, case, seed);
+    let whole = read(&mut model, &text.theta, text.window(), &text.state);
 
     // As small as will do, so that the second window goes over the tape of the first.
     let seq_len = first.max(case.steps - first);
     let mut model = Case { seq_len, ..case }.model(&layer);
-    let (x_first, x_second) = x.split_at(first * case.batch_size);
-    let (first, state) = read(&mut model, &theta, x_first, &state);
-    let (second, state) = read(&mut model, &theta, x_second, &state);
+    let (x_first, x_second) = text.x.split_at(first * case.batch_size);
+    let (resets_first, resets_second) = text.resets.split_at(first * case.batch_size);
+    let window = Window { x: x_first, resets: resets_first };
+    let (first, state) = read(&mut model, &text.theta, window, &text.state);
+    let window = Window { x: x_second, resets: resets_second };
+    let (second, state) = read(&mut model, &text.theta, window, &state);
     let joined = concatenate(Axis(0), &[first.view(), second.view()]).expect("as wide");
-    prop_assert_eq!(bits((joined, state)), bits(whole));
+    prop_assert_eq!(bits((joined, state)), bits(whole), "{}", case);
     Ok(())
 }
 
@@ -80,18 +113,49 @@ fn lanes_equal_each_alone<T: Real>(
     layer: impl Fn(Dims, LayerOptions) -> Box<dyn Layer<T>>,
 ) -> Result<(), TestCaseError> {
     let mut together = case.model(&layer);
-    let Text { theta, state, x } = Text::random(&together, case, seed);
-    let (logits, carried) = read(&mut together, &theta, &x, &state);
+    let text = Text::random(&together, case, seed);
+    let (logits, carried) = read(&mut together, &text.theta, text.window(), &text.state);
 
     let mut alone = Case { batch_size: 1, ..case }.model(&layer);
     for lane in 0..case.batch_size {
-        let x: Vec<u32> = x.iter().skip(lane).step_by(case.batch_size).copied().collect();
-        let found = read(&mut alone, &theta, &x, &together.lane_state(&state, lane));
-        let every = Slice::new(lane as isize, None, case.batch_size as isize);
-        let logits = logits.slice_axis(Axis(0), every).to_owned();
-        prop_assert_eq!(bits(found), bits((logits, together.lane_state(&carried, lane))));
+        let (x, resets) = text.of_lane(lane, case.batch_size);
+        let window = Window { x: &x, resets: &resets };
+        let found = read(&mut alone, &text.theta, window, &together.lane_state(&text.state, lane));
+        let expected = (of_lane(&logits, lane, case), together.lane_state(&carried, lane));
+        prop_assert_eq!(bits(found), bits(expected), "{}", case);
     }
     Ok(())
+}
+
+/// A text that starts in one lane at one step, whatever was carried and read before.
+fn a_reset_forgets<T: Real>(
+    case: Case,
+    start: usize,
+    lane: usize,
+    seed: u64,
+    layer: impl Fn(Dims, LayerOptions) -> Box<dyn Layer<T>>,
+) -> Result<(), TestCaseError> {
+    let mut model = case.model(&layer);
+    let mut text = Text::random(&model, case, seed);
+    text.resets[start * case.batch_size + lane] = true;
+    let (logits, carried) = read(&mut model, &text.theta, text.window(), &text.state);
+    let found = of_lane(&logits, lane, case).slice_axis(Axis(0), Slice::from(start..)).to_owned();
+
+    let mut fresh = Case { batch_size: 1, ..case }.model(&layer);
+    let (x, mut resets) = text.of_lane(lane, case.batch_size);
+    // Where the initial state is not learned it is zero, and a model starts with that by itself.
+    resets[start] = case.options.learned_state;
+    let window = Window { x: &x[start..], resets: &resets[start..] };
+    let zero = fresh.zero_state();
+    let expected = read(&mut fresh, &text.theta, window, &zero);
+    prop_assert_eq!(bits((found, model.lane_state(&carried, lane))), bits(expected), "{}", case);
+    Ok(())
+}
+
+/// Every row of one lane.
+fn of_lane<T: Real>(rows: &Array2<T>, lane: usize, case: Case) -> Array2<T> {
+    let every = Slice::new(lane as isize, None, case.batch_size as isize);
+    rows.slice_axis(Axis(0), every).to_owned()
 }
 
 /// Parameters, a state and a window of characters.
@@ -99,6 +163,7 @@ struct Text<T> {
     theta: Vec<T>,
     state: Vec<T>,
     x: Vec<u32>,
+    resets: Vec<bool>,
 }
 
 impl<T: Real> Text<T> {
@@ -108,14 +173,32 @@ impl<T: Real> Text<T> {
             (0..len).map(|_| T::from_f64(2.0 * rng::uniform(&mut rng) - 1.0)).collect()
         };
         let (theta, state) = (values(model.layout().len()), values(model.zero_state().len()));
-        let mut id = || (rng::uniform(&mut rng) * case.vocab_size as f64) as u32;
-        Self { theta, state, x: (0..case.steps * case.batch_size).map(|_| id()).collect() }
+        let mut id = || (rng::uniform(&mut rng) * case.architecture.vocab_size as f64) as u32;
+        let rows = case.steps * case.batch_size;
+        let x = (0..rows).map(|_| id()).collect();
+        let resets = (0..rows).map(|_| rng::uniform(&mut rng) < 0.2).collect();
+        Self { theta, state, x, resets }
+    }
+
+    fn window(&self) -> Window<'_> {
+        Window { x: &self.x, resets: &self.resets }
+    }
+
+    /// What one lane reads, and where a text starts in it.
+    fn of_lane(&self, lane: usize, batch_size: usize) -> (Vec<u32>, Vec<bool>) {
+        let x = self.x.iter().skip(lane).step_by(batch_size).copied();
+        (x.collect(), self.resets.iter().skip(lane).step_by(batch_size).copied().collect())
     }
 }
 
 /// The logits of a window, and the state behind it.
-fn read<T: Real>(model: &mut Model<T>, theta: &[T], x: &[u32], state: &[T]) -> (Array2<T>, Vec<T>) {
-    model.forward(theta, x, state);
+fn read<T: Real>(
+    model: &mut Model<T>,
+    theta: &[T],
+    window: Window<'_>,
+    state: &[T],
+) -> (Array2<T>, Vec<T>) {
+    model.forward(theta, window, state);
     let mut state = state.to_vec();
     model.carry(&mut state);
     (model.logits().to_owned(), state)

@@ -1,27 +1,57 @@
-//! The gradient of a whole model against finite differences.
+//! The gradient of a whole model against two witnesses: finite differences and dual numbers.
 //!
-//! The differences are taken of the very code that trains: [`Model::forward`] and [`Model::loss`].
-//! Clipping is an act of the optimizer and has no part in it.
+//! Both are taken of the very code that trains: [`Model::forward`] and the loss. Differences know
+//! nothing of derivatives, but round-off leaves them few digits; dual numbers have all digits, but
+//! share the formulas of `f64` only as far as one generic code is the same for both.
+//! Clipping is an act of the optimizer and has no part in it. What dropout leaves out is drawn once
+//! for a model, so gradient and witnesses see the same.
 //!
-//! [`cases`] lists the shapes every cell is checked at and [`Case::check`] checks one of them. For a
-//! model of other origin there are [`Point::random`], [`Gradient::of`] and [`compare`].
+//! [`cases`] lists the shapes every cell is checked at, [`variants`] the cells; [`Case::check`] and
+//! [`Case::check_dual`] check one at one of them. For a model of other origin there are
+//! [`Case::point`], [`Gradient::of`] and [`compare`].
 
 mod case;
 
 use std::fmt;
 use std::ops::Range;
 
+use ndarray::{Array2, Axis, Slice};
 use rand::seq::SliceRandom;
 use tensor_core::gradcheck::{Mismatch, worst_mismatch};
 use tensor_core::rng::{self, Rng, Stream};
-use tensor_core::{Segment, Shape};
+use tensor_core::{Dual, Real, Segment, Shape};
 
-pub use case::{Case, cases, with_default_keys};
+pub use case::{Case, Resets, Variant, cases, variants};
 
-use crate::{Dims, Model, Reduction};
+use crate::{Dims, Model, Reduction, Window, softmax_xent};
 
-/// The largest error that counts as agreement, relative to the tensor's largest gradient.
-pub const TOLERANCE: f64 = 1e-8;
+/// What a gradient is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// Finite differences of the loss.
+    Differences,
+    /// Derivatives that are carried through every operation.
+    Dual,
+}
+
+impl Witness {
+    /// The largest error that counts as agreement, relative to the tensor's largest gradient.
+    pub const fn tolerance(self) -> f64 {
+        match self {
+            Self::Differences => 1e-8,
+            Self::Dual => 1e-12,
+        }
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Differences => "finite differences",
+            Self::Dual => "dual numbers",
+        })
+    }
+}
 
 /// A window at which a model's gradient is checked.
 #[derive(Clone, Debug)]
@@ -32,37 +62,54 @@ pub struct Point {
     pub state: Vec<f64>,
     /// Inputs, `[steps·batch_size]`.
     pub x: Vec<u32>,
-    /// Targets, as many.
+    /// Where texts start, as many, or empty.
+    pub resets: Vec<bool>,
+    /// Targets, as many as inputs.
     pub y: Vec<u32>,
     /// The loss that is differentiated.
     pub reduction: Reduction,
 }
 
 impl Point {
-    /// A random window of `steps` steps, with a state as if something had been read, or zero.
+    /// A random window of `case`, with a state as if something had been read, or zero.
     ///
-    /// Parameters are uniform within `±1.2/√hidden_size`: large enough for every unit to leave the
-    /// linear part of its functions, small enough for a perturbation to fade over the steps; where
-    /// it grows, as it would in a wide model, finite differences converge to nothing.
-    pub fn random(
-        model: &Model<f64>,
-        steps: usize,
-        carried: bool,
-        reduction: Reduction,
-        rng: &mut Rng,
-    ) -> Self {
+    /// Parameters are uniform within `±1.2/√hidden_size`, around their start where they have one of
+    /// their own: large enough for every unit to leave the linear part of its functions, small
+    /// enough for a perturbation to fade over the steps; where it grows, as it would in a wide model,
+    /// finite differences converge to nothing.
+    fn random(model: &Model<f64>, case: &Case, rng: &mut Rng) -> Self {
         let Dims { hidden_size, batch_size, .. } = model.dims();
         let bound = 1.2 / (hidden_size as f64).sqrt();
         let mut value = |bound: f64| bound * (2.0 * rng::uniform(rng) - 1.0);
-        let theta = (0..model.layout().len()).map(|_| value(bound)).collect();
+        let segments = model.layout().segments().iter();
+        let starts = segments.flat_map(|segment| {
+            std::iter::repeat_n(segment.start.unwrap_or_default(), segment.range.len())
+        });
+        let theta = starts.map(|start| start + value(bound)).collect();
         let mut state = model.zero_state();
-        if carried {
+        if case.carried {
             state.fill_with(|| value(0.9));
         }
         let mut id = || (rng::uniform(rng) * model.vocab_size() as f64) as u32;
-        let x = (0..steps * batch_size).map(|_| id()).collect();
-        let y = (0..steps * batch_size).map(|_| id()).collect();
-        Self { theta, state, x, y, reduction }
+        let x = (0..case.steps * batch_size).map(|_| id()).collect();
+        let y = (0..case.steps * batch_size).map(|_| id()).collect();
+        let resets = case.resets.rows(case.steps, batch_size);
+        Self { theta, state, x, resets, y, reduction: case.reduction }
+    }
+
+    /// The window that is read.
+    pub fn window(&self) -> Window<'_> {
+        Window { x: &self.x, resets: &self.resets }
+    }
+
+    /// What divides the sum of all losses.
+    ///
+    /// Not from `Reduction::weight`: that scales the very gradient which is in question.
+    fn divisor(&self, batch_size: usize) -> f64 {
+        match self.reduction {
+            Reduction::Sum => batch_size as f64,
+            Reduction::Mean => self.x.len() as f64,
+        }
     }
 }
 
@@ -89,7 +136,7 @@ impl Gradient {
 
         let ids = (0..model.vocab_size() as u32).cycle();
         let full: Vec<u32> = ids.take(seq_len * batch_size).collect();
-        let full = Point { x: full.clone(), y: full, ..point.clone() };
+        let full = Point { x: full.clone(), resets: Vec::new(), y: full, ..point.clone() };
         back_propagate(model, &full, &mut gradient.theta.clone(), None);
 
         back_propagate(model, point, &mut gradient.theta, None);
@@ -99,6 +146,17 @@ impl Gradient {
         }
         gradient
     }
+
+    /// The largest entry of each tensor without its sign, in order of size.
+    fn sizes(&self, model: &Model<f64>) -> Vec<f64> {
+        let of_theta = parameters_of(model).into_iter().map(|tensor| &self.theta[tensor.range]);
+        let of_state = states_of(model).into_iter().map(|tensor| &self.state[tensor.range]);
+        let largest =
+            |values: &[f64]| values.iter().fold(0.0, |max: f64, value| max.max(value.abs()));
+        let mut sizes: Vec<_> = of_theta.chain(of_state).map(largest).collect();
+        sizes.sort_by(f64::total_cmp);
+        sizes
+    }
 }
 
 fn back_propagate(
@@ -107,9 +165,9 @@ fn back_propagate(
     grads: &mut [f64],
     d_state: Option<&mut [f64]>,
 ) {
-    model.forward(&point.theta, &point.x, &point.state);
+    model.forward(&point.theta, point.window(), &point.state);
     model.loss(&point.y, point.reduction);
-    model.backward(&point.theta, &point.x, grads, d_state);
+    model.backward(&point.theta, point.window(), grads, d_state);
 }
 
 /// How many entries of each tensor are compared.
@@ -129,6 +187,8 @@ pub enum Entries {
 /// What was found of one tensor.
 #[derive(Clone, Debug)]
 pub struct Finding {
+    /// What it was compared with.
+    pub witness: Witness,
     /// What the tensor is in its layer, such as `w_hh`, or `state h`, the state before the window.
     pub tensor: String,
     /// The layer from below, `None` for the output layer.
@@ -144,14 +204,15 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Whether gradient and finite differences agree.
+    /// Whether gradient and witness agree.
     pub fn passes(&self) -> bool {
-        self.worst.error <= TOLERANCE
+        self.worst.error <= self.witness.tolerance()
     }
 
     /// Whether a kink of the loss lies so close that finite differences say nothing.
     pub fn is_at_kink(&self) -> bool {
-        !self.passes() && TOLERANCE < self.worst.spread && self.worst.spread.is_finite()
+        let Mismatch { spread, .. } = self.worst;
+        !self.passes() && self.witness.tolerance() < spread && spread.is_finite()
     }
 
     /// The entry that disagrees most, such as `w_hh_l1[3, 2]`.
@@ -170,8 +231,8 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mismatch { analytic, numeric, error, .. } = self.worst;
-        let place = self.place();
-        write!(f, "{place} is {analytic:e}, finite differences say {numeric:e}, error {error:.1e}")
+        let (place, witness) = (self.place(), self.witness);
+        write!(f, "{place} is {analytic:e}, {witness} say {numeric:e}, error {error:.1e}")
     }
 }
 
@@ -186,17 +247,12 @@ pub fn compare(
     gradient: &Gradient,
     entries: Entries,
 ) -> Vec<Finding> {
-    let Point { theta, state, x, y, reduction } = point;
+    let Point { theta, state, .. } = point;
     let (parameters, states) = (parameters_of(model), states_of(model));
-    // Not from `Reduction::weight`: that scales the very gradient which is in question.
-    let divisor = match reduction {
-        Reduction::Sum => model.dims().batch_size,
-        Reduction::Mean => x.len(),
-    } as f64;
-    let mut loss = |theta: &[f64], state: &[f64]| {
-        model.forward(theta, x, state);
-        model.loss(y, *reduction) / divisor
-    };
+    let divisor = point.divisor(model.dims().batch_size);
+    let mut losses = Losses::at(model, point);
+    let mut loss =
+        |theta: &[f64], state: &[f64]| losses.change(model, point, theta, state) / divisor;
 
     let mut findings = Vec::new();
     for tensor in parameters {
@@ -210,6 +266,77 @@ pub fn compare(
     findings
 }
 
+/// Compares `gradient` with the derivatives that dual numbers carry, by every parameter and every
+/// state.
+///
+/// # Panics
+/// If `gradient` or `point` belongs to a model of other sizes.
+#[track_caller]
+pub fn compare_dual(
+    model: &mut Model<Dual>,
+    point: &Point,
+    gradient: &Gradient,
+    entries: Entries,
+) -> Vec<Finding> {
+    let (parameters, states) = (parameters_of(model), states_of(model));
+    let divisor = point.divisor(model.dims().batch_size);
+    let constants = |values: &[f64]| values.iter().copied().map(Dual::from_f64).collect::<Vec<_>>();
+    let (mut theta, mut state) = (constants(&point.theta), constants(&point.state));
+    let mut derivative = |theta: &[Dual], state: &[Dual]| {
+        model.forward(theta, point.window(), state);
+        model.loss(&point.y, point.reduction).derivative / divisor
+    };
+
+    let mut findings = Vec::new();
+    for tensor in parameters {
+        let derivative = |theta: &[Dual]| derivative(theta, &state);
+        findings.extend(tensor.compare_dual(&mut theta, &gradient.theta, entries, derivative));
+    }
+    for tensor in states {
+        let derivative = |state: &[Dual]| derivative(&theta, state);
+        findings.extend(tensor.compare_dual(&mut state, &gradient.state, entries, derivative));
+    }
+    findings
+}
+
+/// The loss of each character at a point, and scratch.
+///
+/// What is differentiated is their change. A sum of losses is far larger, and its round-off would
+/// drown the gradients that many layers and steps have made small.
+struct Losses {
+    at_point: Vec<f64>,
+    /// Not used, but written.
+    dlogits: Array2<f64>,
+}
+
+impl Losses {
+    fn at(model: &mut Model<f64>, point: &Point) -> Self {
+        let dlogits = Array2::zeros((1, model.vocab_size()));
+        let mut losses = Self { at_point: vec![0.0; point.x.len()], dlogits };
+        model.forward(&point.theta, point.window(), &point.state);
+        losses.at_point = (0..point.x.len()).map(|row| losses.of_row(model, point, row)).collect();
+        losses
+    }
+
+    /// The sum of all losses less what it is at the point.
+    fn change(
+        &mut self,
+        model: &mut Model<f64>,
+        point: &Point,
+        theta: &[f64],
+        state: &[f64],
+    ) -> f64 {
+        model.forward(theta, point.window(), state);
+        (0..point.x.len()).map(|row| self.of_row(model, point, row) - self.at_point[row]).sum()
+    }
+
+    fn of_row(&mut self, model: &Model<f64>, point: &Point, row: usize) -> f64 {
+        let logits = model.logits();
+        let logits = logits.slice_axis(Axis(0), Slice::from(row..=row));
+        softmax_xent(logits, &point.y[row..=row], 1.0, self.dlogits.view_mut())
+    }
+}
+
 /// A stretch of the flat parameters, or of the flat state.
 struct Tensor {
     name: String,
@@ -218,7 +345,7 @@ struct Tensor {
     range: Range<usize>,
 }
 
-fn parameters_of(model: &Model<f64>) -> Vec<Tensor> {
+fn parameters_of<T: Real>(model: &Model<T>) -> Vec<Tensor> {
     let tensor = |segment: &Segment| {
         let Segment { tensor, layer, shape, range, .. } = segment.clone();
         Tensor { name: tensor.to_owned(), layer, shape, range }
@@ -226,7 +353,7 @@ fn parameters_of(model: &Model<f64>) -> Vec<Tensor> {
     model.layout().segments().iter().map(tensor).collect()
 }
 
-fn states_of(model: &Model<f64>) -> Vec<Tensor> {
+fn states_of<T: Real>(model: &Model<T>) -> Vec<Tensor> {
     let Dims { hidden_size, batch_size, .. } = model.dims();
     let tensor = |(name, range): (String, Range<usize>)| {
         let (state, layer) = name.rsplit_once("_l").expect("a state's name ends in its layer");
@@ -251,7 +378,7 @@ impl Tensor {
         mut loss: impl FnMut(&[f64]) -> f64,
     ) -> Option<Finding> {
         let start = self.range.start;
-        let chosen = entries.choose(&grads[self.range]);
+        let chosen = entries.choose(&grads[self.range.clone()]);
         let at =
             |values: &[f64]| -> Vec<f64> { chosen.iter().map(|i| values[start + i]).collect() };
         let grads = at(grads);
@@ -263,14 +390,38 @@ impl Tensor {
             }
             loss(&values)
         })?;
-        Some(Finding {
-            tensor: self.name,
-            layer: self.layer,
-            shape: self.shape,
-            compared: chosen.len(),
-            largest: grads.iter().fold(0.0, |max, grad| max.max(grad.abs())),
-            worst: Mismatch { index: chosen[worst.index], ..worst },
-        })
+        let worst = Mismatch { index: chosen[worst.index], ..worst };
+        Some(self.finding(Witness::Differences, &grads, worst))
+    }
+
+    /// The same with `derivative`, that of the loss by whichever of `values` has one.
+    fn compare_dual(
+        self,
+        values: &mut [Dual],
+        grads: &[f64],
+        entries: Entries,
+        mut derivative: impl FnMut(&[Dual]) -> f64,
+    ) -> Option<Finding> {
+        let start = self.range.start;
+        let grads = &grads[self.range.clone()];
+        let chosen = entries.choose(grads);
+        let mut by = |index: &usize| {
+            values[start + index].derivative = 1.0;
+            let derivative = derivative(values);
+            values[start + index].derivative = 0.0;
+            derivative
+        };
+        let exact: Vec<_> = chosen.iter().map(&mut by).collect();
+        let grads: Vec<_> = chosen.iter().map(|index| grads[*index]).collect();
+        let worst = Mismatch::worst(&grads, &exact)?;
+        let worst = Mismatch { index: chosen[worst.index], ..worst };
+        Some(self.finding(Witness::Dual, &grads, worst))
+    }
+
+    fn finding(self, witness: Witness, grads: &[f64], worst: Mismatch) -> Finding {
+        let Self { name: tensor, layer, shape, .. } = self;
+        let largest = grads.iter().fold(0.0, |max: f64, grad| max.max(grad.abs()));
+        Finding { witness, tensor, layer, shape, compared: grads.len(), largest, worst }
     }
 }
 
@@ -296,6 +447,18 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{BuildLayer, cell};
+
+    #[test]
+    fn the_losses_that_are_differentiated_add_up_to_the_one_of_training() {
+        for case in cases() {
+            let mut model = case.model(|dims, options| cell::Gru::default().f64(dims, options));
+            let point = case.point(&mut model);
+            let total: f64 = Losses::at(&mut model, &point).at_point.iter().sum();
+            let found = model.loss(&point.y, point.reduction);
+            assert!((total - found).abs() <= 1e-13 * found, "{case}: {total}, not {found}");
+        }
+    }
 
     #[test]
     fn a_choice_of_entries_has_no_doubles_and_holds_the_largest_gradient() {

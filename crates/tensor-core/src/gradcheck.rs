@@ -4,30 +4,54 @@
 //! `(L(x-2h) - 8·L(x-h) + 8·L(x+h) - L(x+2h)) / 12h`, whose truncation error is `h⁴·L⁽⁵⁾/30`
 //! (Fornberg, "Generation of finite difference formulas on arbitrarily spaced grids", 1988).
 //! With two points the error would be `h²`, and no step size would reach eight digits.
+//!
+//! Which `h` is best depends on the loss: a wide one suffers from truncation, a narrow one from
+//! round-off. So `h` is halved until two neighbours agree, as Ridders, "Accurate computation of F'(x)
+//! and F'(x)F''(x)", 1982, does. What the gradient says has no part in that.
 
 use std::ops::Range;
 
-/// The step `h`. Truncation is near `1e-15·L⁽⁵⁾`, round-off near `1e-12·L`.
-const STEP: f64 = 5e-4;
+/// The widest step `h`.
+const STEP: f64 = 2e-3;
+/// How often it may be halved, down to `2e-9`.
+const HALVINGS: usize = 20;
+/// Differences that agree to so much of the tensor's largest gradient are halved no further.
+const SETTLED: f64 = 1e-10;
 
-/// The entry of one tensor where gradient and finite differences disagree most.
+/// The entry of one tensor where gradient and derivative disagree most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mismatch {
     /// Position within the tensor.
     pub index: usize,
     /// The gradient's value there.
     pub analytic: f64,
-    /// The derivative by finite differences.
+    /// The derivative it is compared with.
     pub numeric: f64,
     /// `|analytic - numeric|`, relative to the largest entry of the tensor's gradient.
     ///
     /// Infinite where a value is infinite or NaN, since NaN compares as false and would pass unseen.
     pub error: f64,
-    /// What halving the step changes of `numeric`, relative to the same.
+    /// What the last halving of the step changed of `numeric`, and what round-off may have, relative
+    /// to the same.
     ///
-    /// Where the loss is smooth that is round-off. Far more means a kink within reach of the stencil,
-    /// such as that of a rectifier: the differences then say nothing of the gradient.
+    /// Where the loss is smooth that is little. Far more means a kink within reach of every
+    /// stencil, such as that of a rectifier: the differences then say nothing of the gradient.
     pub spread: f64,
+}
+
+impl Mismatch {
+    /// The entry where `grad` and `exact`, derivatives that are no estimate, disagree most.
+    ///
+    /// Entries that are zero by both accounts agree; a tensor that is empty returns `None`.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[track_caller]
+    pub fn worst(grad: &[f64], exact: &[f64]) -> Option<Self> {
+        let settled: Vec<_> =
+            exact.iter().map(|value| Estimate { value: *value, spread: 0.0 }).collect();
+        worst(grad, &settled)
+    }
 }
 
 /// Compares `grad` with finite differences of `loss` by the entries `range` of `theta`.
@@ -45,36 +69,89 @@ pub fn worst_mismatch(
     mut loss: impl FnMut(&[f64]) -> f64,
 ) -> Option<Mismatch> {
     assert_eq!(range.len(), grad.len(), "one gradient entry for each parameter");
-    let start = range.start;
-    let mut derivative = |index: usize, step: f64| {
+    let mut difference = |index: usize, step: f64| {
         let saved = theta[index];
         let mut at = |offset: f64| {
             theta[index] = saved + offset;
             loss(theta)
         };
-        let wide = at(-2.0 * step) - at(2.0 * step);
-        let near = at(step) - at(-step);
+        let difference = (at(step) - at(-step)) / (2.0 * step);
         theta[index] = saved;
-        (wide + 8.0 * near) / (12.0 * step)
+        difference
     };
-    let numeric: Vec<f64> = range.map(|index| derivative(index, STEP)).collect();
+    // Only the largest of all tells how accurate the others have to be.
+    let mut estimates: Vec<_> = range
+        .clone()
+        .map(|index| Estimate::new(f64::MAX, |step| difference(index, step)))
+        .collect();
+    let largest = largest(grad, &estimates);
+    let goal = SETTLED * largest;
+    for (index, estimate) in range.zip(&mut estimates) {
+        if goal < estimate.spread && 0.0 < largest {
+            *estimate = Estimate::new(goal, |step| difference(index, step));
+        }
+    }
+    worst(grad, &estimates)
+}
 
-    let largest = numeric.iter().chain(grad).fold(0.0, |max: f64, value| max.max(value.abs()));
-    let relative = |a: f64, b: f64| match (a - b).abs() {
+/// A derivative by differences, and how far two of them are apart.
+#[derive(Clone, Copy)]
+struct Estimate {
+    value: f64,
+    spread: f64,
+}
+
+impl Estimate {
+    /// Halves the step until two neighbours differ by no more than `goal`, and takes the two that
+    /// differ least. `difference` is that of two points, one step to either side.
+    fn new(goal: f64, mut difference: impl FnMut(f64) -> f64) -> Self {
+        // Of two such with steps 2h and h the five-point stencil is what leaves no term h².
+        let mut step = STEP;
+        let (mut wide, mut near) = (difference(2.0 * step), difference(step));
+        let mut value = (4.0 * near - wide) / 3.0;
+        let mut best = Self { value, spread: f64::INFINITY };
+        for _ in 0..HALVINGS {
+            step /= 2.0;
+            (wide, near) = (near, difference(step));
+            let finer = (4.0 * near - wide) / 3.0;
+            // Of a loss of a few nats less than this is no difference. Two that agree by chance,
+            // because there is nothing left of either, are no better for it.
+            let spread = (finer - value).abs() + f64::EPSILON / step;
+            if spread < best.spread {
+                best = Self { value: finer, spread };
+            }
+            if best.spread <= goal {
+                break;
+            }
+            value = finer;
+        }
+        best
+    }
+}
+
+fn largest(grad: &[f64], estimates: &[Estimate]) -> f64 {
+    let numeric = estimates.iter().map(|estimate| &estimate.value);
+    numeric.chain(grad).fold(0.0, |max: f64, value| max.max(value.abs()))
+}
+
+#[track_caller]
+fn worst(grad: &[f64], estimates: &[Estimate]) -> Option<Mismatch> {
+    assert_eq!(grad.len(), estimates.len(), "one gradient entry for each derivative");
+    let largest = largest(grad, estimates);
+    let relative = |difference: f64| match difference.abs() {
         0.0 => 0.0,
         difference if (difference / largest).is_finite() => difference / largest,
         _ => f64::INFINITY,
     };
-    let error = |index: &usize| relative(grad[*index], numeric[*index]);
-    let worst = (0..grad.len()).max_by(|a, b| error(a).total_cmp(&error(b)))?;
-    let finer = derivative(start + worst, STEP / 2.0);
-    Some(Mismatch {
-        index: worst,
-        analytic: grad[worst],
-        numeric: numeric[worst],
-        error: error(&worst),
-        spread: relative(numeric[worst], finer),
-    })
+    let mismatch = |(index, (analytic, estimate)): (usize, (&f64, &Estimate))| Mismatch {
+        index,
+        analytic: *analytic,
+        numeric: estimate.value,
+        error: relative(*analytic - estimate.value),
+        spread: relative(estimate.spread),
+    };
+    let all = grad.iter().zip(estimates).enumerate().map(mismatch);
+    all.max_by(|a, b| a.error.total_cmp(&b.error))
 }
 
 #[cfg(test)]
@@ -113,11 +190,37 @@ mod tests {
 
     #[test]
     fn a_kink_within_reach_of_the_stencil_shows_and_a_smooth_loss_does_not() {
-        // The kink is half a step away from the third entry.
-        let bent = |theta: &[f64]| (theta[3] - 0.70025).abs() + theta[1];
-        assert!(1e-3 < check([1.0, 0.0, -1.0], bent).spread);
+        // Within reach of every step. The widest see it almost in their middle, and almost agree.
+        let bent = |theta: &[f64]| (theta[3] - 0.700_000_001).abs() + theta[1];
+        let worst = check([1.0, 0.0, -1.0], bent);
+        assert!(1e-3 < worst.error && 1e-8 < worst.spread, "{worst:?}");
         let squares = |theta: &[f64]| theta.iter().map(|v| v * v).sum();
         assert!(check([0.6, -2.4 * 1.01, 1.4], squares).spread < 1e-10);
+    }
+
+    #[test]
+    fn a_kink_beyond_reach_of_a_narrow_step_is_no_hindrance() {
+        let bent = |theta: &[f64]| (theta[3] - 0.7005).abs() + theta[1];
+        assert!(check([1.0, 0.0, -1.0], bent).error < 1e-10);
+        assert!(9e-4 < check([1.0, 0.0, -1.001], bent).error);
+    }
+
+    #[test]
+    fn a_loss_too_steep_for_a_wide_step_is_measured_with_a_narrow_one() {
+        // As layer normalization is around a row of zeros.
+        let steep = |theta: &[f64]| (theta[2] + 1.2) / ((theta[2] + 1.2).powi(2) + 1e-5).sqrt();
+        let slope = 1e-5_f64.powf(-0.5);
+        assert!(check([0.0, slope, 0.0], steep).error < 2e-9);
+        assert!(1e-7 < check([0.0, slope * 1.000_001, 0.0], steep).error);
+    }
+
+    #[test]
+    fn exact_derivatives_are_compared_as_they_are() {
+        let worst = Mismatch::worst(&[0.5, -2.0, 0.0], &[0.5, -2.0, 1e-9]).expect("three entries");
+        assert_eq!((worst.index, worst.error, worst.spread), (2, 5e-10, 0.0));
+        let worst = Mismatch::worst(&[0.5, f64::NAN], &[0.5, 0.5]).expect("two entries");
+        assert_eq!((worst.index, worst.error), (1, f64::INFINITY));
+        assert_eq!(Mismatch::worst(&[], &[]), None);
     }
 
     #[test]
