@@ -66,7 +66,27 @@ enum Bug {
     OffByAMillionth,
     /// One entry is not a number.
     NotANumber,
+    /// The gradient passes a reset, to the step before it and to the state before the window.
+    ResetLeaks,
+    /// At a reset, the state that was left behind makes `dW_hh`.
+    ResetProduct,
+    /// The learned initial state has no gradient.
+    InitialForgotten,
+    /// Only the first lane counts for it.
+    InitialOfFirstLane,
+    /// Only texts that start with the window count for it.
+    InitialOfFirstStep,
 }
+
+/// As [`IN_THE_LAYER`], where texts start within a window.
+const AT_RESETS: &[(Bug, &[&str])] = &[
+    // From there it goes on to the texts that started before.
+    (Bug::ResetLeaks, &["b_h", "h_0", "state h", "w_hh", "w_xh"]),
+    (Bug::ResetProduct, &["w_hh"]),
+    (Bug::InitialForgotten, &["h_0"]),
+    (Bug::InitialOfFirstLane, &["h_0"]),
+    (Bug::InitialOfFirstStep, &["h_0"]),
+];
 
 const RECURRENT: &[&str] = &["b_h", "state h", "w_hh", "w_xh"];
 
@@ -103,20 +123,250 @@ fn every_bug_in_a_layer_is_caught_where_it_is() {
     // A layer knows nothing of the reduction.
     let cases = || plain_cases().into_iter().filter(|case| case.reduction == Reduction::Sum);
     for (bug, spoilt) in IN_THE_LAYER {
-        let found = Found::among(cases(), |case| case.check(|dims, _| Plain::layer(dims, *bug)));
+        let found = Found::among(cases(), |case| case.check(Plain::with(*bug)));
         found.check(&format!("{bug:?}"), spoilt);
     }
 }
 
-/// The cases without any option: a [`Plain`] layer has none.
+#[test]
+fn every_bug_at_a_reset_is_caught_where_it_is() {
+    for (bug, spoilt) in AT_RESETS {
+        let found = Found::among(reset_cases(), |case| case.check(Plain::with(*bug)));
+        found.check(&format!("{bug:?}"), spoilt);
+    }
+}
+
+/// The cases without any option.
 fn plain_cases() -> Vec<Case> {
-    let is_plain = |case: &Case| {
+    let mut cases = cases();
+    cases.retain(|case| {
+        is_plain(case) && case.options == LayerOptions::default() && case.resets == Resets::Never
+    });
+    cases
+}
+
+/// The cases with texts that start within the window, and from a state that is learned or not.
+fn reset_cases() -> Vec<Case> {
+    let mut cases = cases();
+    cases.retain(|case| {
+        let LayerOptions { learned_state, .. } = case.options;
+        is_plain(case)
+            && case.options == LayerOptions { learned_state, ..LayerOptions::default() }
+            && case.resets != Resets::Never
+    });
+    cases
+}
+
+/// Whether nothing is around the layers.
+fn is_plain(case: &Case) -> bool {
+    let Architecture { vocab_size, .. } = case.architecture;
+    case.architecture == Architecture { vocab_size, ..Architecture::default() }
+}
+
+/// What is wrong around a layer of the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    Nothing,
+    /// What goes around a layer takes no gradient down.
+    ResidualForgotten,
+    /// Outputs are left out on the way there, and not on the way back.
+    MaskForgotten,
+    /// The outputs that stay are scaled on the way there, and not on the way back.
+    MaskNotScaled,
+    /// The largest entry of the first tensor is off by a millionth.
+    OffByAMillionth,
+}
+
+#[test]
+fn a_residual_without_its_gradient_is_caught_below_it() {
+    let mut cases = cases();
+    cases.retain(|case| {
         let Architecture { vocab_size, .. } = case.architecture;
-        case.architecture == Architecture { vocab_size, ..Architecture::default() }
-            && case.options == LayerOptions::default()
-            && case.resets == Resets::Never
+        let plain = Architecture { vocab_size, residual: true, ..Architecture::default() };
+        case.architecture == plain && case.options == LayerOptions::default()
+    });
+    for bug in [Around::Nothing, Around::ResidualForgotten] {
+        let found = Found::among(cases.clone(), |case| case.check(bug.with(cell::Lstm::default())));
+        let spoilt = ["b_h", "state c", "state h", "w_hh", "w_xh"];
+        found.check(&format!("{bug:?}"), if bug == Around::Nothing { &[] } else { &spoilt });
+    }
+}
+
+#[test]
+fn a_mask_that_is_not_the_same_on_the_way_back_is_caught() {
+    for bug in [Around::MaskForgotten, Around::MaskNotScaled] {
+        let found = Found::among(plain_cases(), |case| case.check(bug.with(cell::Gru::default())));
+        let spoilt = ["b_h", "b_hh", "state h", "w_hh", "w_xh"];
+        found.check(&format!("{bug:?}"), &spoilt);
+    }
+}
+
+/// Their kinks are a reason to try another point, and no excuse.
+#[test]
+fn one_entry_off_by_a_millionth_is_caught_in_every_case_of_a_cell_with_kinks() {
+    let relu = cell::Activation::Relu;
+    let bug = Around::OffByAMillionth;
+    let among = |check: &dyn Fn(&Case) -> Vec<Finding>| {
+        let found = Found::among(plain_cases(), check);
+        assert_eq!(found.caught, found.cases);
+        found.check("OffByAMillionth", &["w_xh"]);
     };
-    cases().into_iter().filter(is_plain).collect()
+    among(&|case| case.check(bug.with(cell::Vanilla { activation: relu })));
+    among(&|case| case.check(bug.with(cell::IndRnn { activation: relu })));
+    among(&|case| case.check(bug.with(cell::MinGru {})));
+}
+
+impl Around {
+    fn with(self, cell: impl BuildLayer) -> impl Fn(Dims, LayerOptions) -> Box<dyn Layer<f64>> {
+        move |dims, options| {
+            let layer = cell.f64(dims, options);
+            Box::new(Wrapped { layer, around: self, output: Array2::zeros((0, 0)) })
+        }
+    }
+
+    /// What becomes of the output of a row and unit.
+    fn mask(self, (row, unit): (usize, usize)) -> f64 {
+        match self {
+            Self::MaskForgotten | Self::MaskNotScaled if (row + unit).is_multiple_of(3) => 0.0,
+            Self::MaskForgotten | Self::MaskNotScaled => 1.5,
+            _ => 1.0,
+        }
+    }
+
+    /// What becomes of its gradient.
+    fn mask_back(self, at: (usize, usize)) -> f64 {
+        match self {
+            Self::MaskNotScaled => self.mask(at).min(1.0),
+            _ => 1.0,
+        }
+    }
+}
+
+/// A layer with something wrong [`Around`] it.
+struct Wrapped {
+    layer: Box<dyn Layer<f64>>,
+    around: Around,
+    /// `[steps·batch_size, hidden_size]`
+    output: Array2<f64>,
+}
+
+impl Layer<f64> for Wrapped {
+    fn dims(&self) -> Dims {
+        self.layer.dims()
+    }
+
+    fn tensors(&self) -> Vec<Tensor> {
+        self.layer.tensors()
+    }
+
+    fn states(&self) -> &'static [&'static str] {
+        self.layer.states()
+    }
+
+    fn tape_len(&self) -> usize {
+        self.layer.tape_len()
+    }
+
+    fn forward(&mut self, theta: &[f64], window: LayerWindow<'_, f64>, state: &[f64]) {
+        self.layer.forward(theta, window, state);
+        self.output = self.layer.output().to_owned();
+        for (at, value) in self.output.indexed_iter_mut() {
+            *value *= self.around.mask(at);
+        }
+    }
+
+    fn output(&self) -> ArrayView2<'_, f64> {
+        self.output.view()
+    }
+
+    fn carry(&self, state: &mut [f64]) {
+        self.layer.carry(state);
+    }
+
+    fn backward(
+        &mut self,
+        theta: &[f64],
+        window: LayerWindow<'_, f64>,
+        dy: ArrayView2<'_, f64>,
+        grads: Grads<'_, f64>,
+    ) {
+        let mut masked = dy.to_owned();
+        for (at, dy) in masked.indexed_iter_mut() {
+            *dy *= self.around.mask_back(at);
+        }
+        let Grads { theta: into, x: mut dx, state } = grads;
+        let mut d_theta = vec![0.0; theta.len()];
+        let x = dx.as_mut().map(|dx| dx.view_mut());
+        let grads = Grads { theta: &mut d_theta, x, state };
+        self.layer.backward(theta, window, masked.view(), grads);
+
+        if let (Around::ResidualForgotten, Some(mut dx)) = (self.around, dx) {
+            // The model adds it.
+            dx -= &dy;
+        }
+        if self.around == Around::OffByAMillionth {
+            let first = &mut d_theta[..self.layer.tensors()[0].shape.len()];
+            let largest = first.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs()));
+            *largest.expect("entries") *= 1.0 + 1e-6;
+        }
+        for (into, grad) in into.iter_mut().zip(d_theta) {
+            *into += grad;
+        }
+    }
+}
+
+#[test]
+fn tied_weights_that_count_as_one_of_both_alone_are_caught() {
+    let mut cases = cases();
+    cases.retain(|case| case.architecture.tied);
+    for forgotten in ["w_e", "w_hy"] {
+        let found = Found::among(cases.clone(), |case| {
+            let (mut model, point, gradient) = true_gradient(case);
+            let wrong = counted_apart(case, &model, &point, gradient, forgotten);
+            compare(&mut model, &point, &wrong, Entries::All)
+        });
+        found.check(&format!("Tied without {forgotten}"), &["w_e"]);
+    }
+    // Both together are the gradient, so they were taken apart rightly.
+    let right = Found::among(cases, |case| {
+        let (mut model, point, gradient) = true_gradient(case);
+        let right = counted_apart(case, &model, &point, gradient, "");
+        compare(&mut model, &point, &right, Entries::All)
+    });
+    right.check("Tied", &[]);
+}
+
+/// `gradient` with that of the tied weights from a model in which they are two tensors of the same
+/// values, and `forgotten` has none.
+fn counted_apart(
+    case: &Case,
+    tied: &Model<f64>,
+    point: &Point,
+    mut gradient: Gradient,
+    forgotten: &str,
+) -> Gradient {
+    let Architecture { vocab_size, .. } = case.architecture;
+    let architecture = Architecture { tied: false, ..case.architecture };
+    let mut apart = Case { architecture, ..*case }
+        .model(|dims, options| cell::Vanilla::default().f64(dims, options));
+    let w_e = range(tied, "w_e");
+    let mut theta = vec![0.0; apart.layout().len()];
+    // All that comes before the output is in the same place.
+    let (head, b_y) = (range(&apart, "w_hy"), range(&apart, "b_y"));
+    theta[..head.start].copy_from_slice(&point.theta[..head.start]);
+    theta[b_y].copy_from_slice(&point.theta[range(tied, "b_y")]);
+    for (index, value) in theta[head.clone()].iter_mut().enumerate() {
+        let (unit, character) = (index / vocab_size, index % vocab_size);
+        *value = point.theta[w_e.start + character * case.hidden_size + unit];
+    }
+    let found = Gradient::of(&mut apart, &Point { theta, ..point.clone() }).theta;
+    for (index, value) in gradient.theta[w_e.clone()].iter_mut().enumerate() {
+        let (character, unit) = (index / case.hidden_size, index % case.hidden_size);
+        let of_input = if forgotten == "w_e" { 0.0 } else { found[w_e.start + index] };
+        let of_output = found[head.start + unit * vocab_size + character];
+        *value = of_input + if forgotten == "w_hy" { 0.0 } else { of_output };
+    }
+    gradient
 }
 
 /// What is wrong outside the layers, done to a true gradient.
@@ -225,9 +475,9 @@ fn one_entry_off_by_a_millionth_or_not_finite_is_caught_in_every_tensor() {
 
 #[test]
 fn the_plain_layer_without_a_bug_is_true_and_agrees_with_the_library() {
-    for case in plain_cases() {
+    for case in [plain_cases(), reset_cases()].concat() {
         let (mut library, point, found) = true_gradient(&case);
-        let mut plain = case.model(|dims, _| Plain::layer(dims, Bug::None));
+        let mut plain = case.model(Plain::with(Bug::None));
         let expected = Gradient::of(&mut plain, &point);
         assert_close(&found.theta, &expected.theta, &case);
         assert_close(&found.state, &expected.state, &case);
@@ -308,8 +558,12 @@ impl Found {
 
     #[track_caller]
     fn check(self, bug: &str, spoilt: &[&str]) {
-        let (worst, case) = self.worst.unwrap_or_else(|| panic!("{bug} was not caught"));
-        println!("{bug:20} in {} of {} cases; at {case}: {worst}", self.caught, self.cases);
+        match &self.worst {
+            None => println!("{bug:20} in none of {} cases", self.cases),
+            Some((worst, case)) => {
+                println!("{bug:20} in {} of {} cases; at {case}: {worst}", self.caught, self.cases);
+            }
+        }
         assert!(self.spoilt.iter().eq(spoilt), "{bug} was found in {:?}", self.spoilt);
     }
 }
@@ -317,6 +571,7 @@ impl Found {
 /// `h[t] = tanh(x[t]·W_xh + h[t-1]·W_hh + b_h)` by the definition, one number at a time.
 struct Plain {
     dims: Dims,
+    learned_state: bool,
     bug: Bug,
     /// The state before the window, then behind each step, `[(1 + steps)·batch_size, hidden_size]`.
     h: Array2<f64>,
@@ -327,11 +582,18 @@ struct Plain {
 }
 
 impl Plain {
-    fn layer(dims: Dims, bug: Bug) -> Box<dyn Layer<f64>> {
-        let Dims { hidden_size, batch_size, seq_len, .. } = dims;
-        let zeros = |rows| Array2::zeros((rows, hidden_size));
-        let (da, dh_next) = (zeros(seq_len * batch_size), zeros(batch_size));
-        Box::new(Self { dims, bug, h: zeros(0), da, dh_next })
+    fn with(bug: Bug) -> impl Fn(Dims, LayerOptions) -> Box<dyn Layer<f64>> {
+        move |dims, LayerOptions { learned_state, .. }| {
+            let Dims { hidden_size, batch_size, seq_len, .. } = dims;
+            let zeros = |rows| Array2::zeros((rows, hidden_size));
+            let (da, dh_next) = (zeros(seq_len * batch_size), zeros(batch_size));
+            Box::new(Self { dims, learned_state, bug, h: zeros(0), da, dh_next })
+        }
+    }
+
+    /// Entry `k` of the state that the step of `row` starts from. `h_0` is empty if that is zero.
+    fn before(&self, row: usize, k: usize, h_0: &[f64], resets: &[bool]) -> f64 {
+        if starts(resets, row) { h_0.get(k).copied().unwrap_or_default() } else { self.h[(row, k)] }
     }
 }
 
@@ -342,11 +604,13 @@ impl Layer<f64> for Plain {
 
     fn tensors(&self) -> Vec<Tensor> {
         let Dims { input_size, hidden_size, .. } = self.dims;
-        vec![
-            ("w_xh", Shape::Matrix(input_size, hidden_size)).into(),
-            ("b_h", Shape::Vector(hidden_size)).into(),
-            ("w_hh", Shape::Matrix(hidden_size, hidden_size)).into(),
-        ]
+        let always = [
+            ("w_xh", Shape::Matrix(input_size, hidden_size)),
+            ("b_h", Shape::Vector(hidden_size)),
+            ("w_hh", Shape::Matrix(hidden_size, hidden_size)),
+        ];
+        let initial = self.learned_state.then_some(("h_0", Shape::Vector(hidden_size)));
+        always.into_iter().chain(initial).map(Tensor::from).collect()
     }
 
     fn states(&self) -> &'static [&'static str] {
@@ -361,7 +625,8 @@ impl Layer<f64> for Plain {
         let x = window.x;
         let Dims { input_size, hidden_size, batch_size, .. } = self.dims;
         let (w_xh, rest) = theta.split_at(input_size * hidden_size);
-        let (b_h, w_hh) = rest.split_at(hidden_size);
+        let (b_h, rest) = rest.split_at(hidden_size);
+        let (w_hh, h_0) = rest.split_at(hidden_size * hidden_size);
 
         self.h = Array2::zeros((batch_size + x.rows(), hidden_size));
         for (h, state) in self.h.iter_mut().zip(state) {
@@ -374,7 +639,7 @@ impl Layer<f64> for Plain {
                     a += entry(&x, row, i) * w_xh[i * hidden_size + j];
                 }
                 for k in 0..hidden_size {
-                    a += self.h[(row, k)] * w_hh[k * hidden_size + j];
+                    a += self.before(row, k, h_0, window.resets) * w_hh[k * hidden_size + j];
                 }
                 self.h[(row + batch_size, j)] = a.tanh();
             }
@@ -405,7 +670,8 @@ impl Layer<f64> for Plain {
         let Dims { input_size, hidden_size, batch_size, .. } = self.dims;
         let steps = x.rows() / batch_size;
         let (w_xh, rest) = theta.split_at(input_size * hidden_size);
-        let w_hh = &rest[hidden_size..];
+        let (w_hh, h_0) = rest[hidden_size..].split_at(hidden_size * hidden_size);
+        let mut d_h_0 = vec![0.0; h_0.len()];
         let mut d_w_xh = vec![0.0; w_xh.len()];
         let mut d_w_hh = vec![0.0; w_hh.len()];
         let mut d_b_h = vec![0.0; hidden_size];
@@ -445,11 +711,30 @@ impl Layer<f64> for Plain {
                 }
                 for k in 0..hidden_size {
                     let (kj, jk) = (k * hidden_size + j, j * hidden_size + k);
-                    let from = if bug == Bug::StateAfterStep { row + batch_size } else { row };
+                    let before = match bug {
+                        Bug::StateAfterStep => self.h[(row + batch_size, k)],
+                        Bug::ResetProduct => self.h[(row, k)],
+                        _ => self.before(row, k, h_0, window.resets),
+                    };
                     let at = if bug == Bug::TransposedProduct { jk } else { kj };
-                    d_w_hh[at] += self.h[(from, k)] * counted;
+                    d_w_hh[at] += before * counted;
                     let at = if bug == Bug::TransposedRecurrence { jk } else { kj };
                     dh_prev[(lane, k)] += w_hh[at] * da;
+                }
+            }
+            for lane in (0..batch_size).filter(|lane| starts(window.resets, t * batch_size + lane))
+            {
+                let is_counted = match bug {
+                    Bug::InitialForgotten => false,
+                    Bug::InitialOfFirstLane => lane == 0,
+                    Bug::InitialOfFirstStep => t == 0,
+                    _ => true,
+                };
+                for (d_h_0, dh) in d_h_0.iter_mut().zip(dh_prev.row(lane)).filter(|_| is_counted) {
+                    *d_h_0 += dh;
+                }
+                if bug != Bug::ResetLeaks {
+                    dh_prev.row_mut(lane).fill(0.0);
                 }
             }
             if bug == Bug::SavedTooMuch && t == 1 && grads.state.is_none() {
@@ -470,7 +755,7 @@ impl Layer<f64> for Plain {
             Bug::NotANumber => d_b_h[1] = f64::NAN,
             _ => {}
         }
-        for (out, grad) in grads.theta.iter_mut().zip([d_w_xh, d_b_h, d_w_hh].concat()) {
+        for (out, grad) in grads.theta.iter_mut().zip([d_w_xh, d_b_h, d_w_hh, d_h_0].concat()) {
             *out = if bug == Bug::Overwritten { grad } else { *out + grad };
         }
         if let Some(mut out) = grads.x {
@@ -488,6 +773,11 @@ impl Layer<f64> for Plain {
             }
         }
     }
+}
+
+/// Whether a text starts at `row`.
+fn starts(resets: &[bool], row: usize) -> bool {
+    resets.get(row).is_some_and(|starts| *starts)
 }
 
 /// Entry `i` of row `row`; a character is a one-hot vector.
