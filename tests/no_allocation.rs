@@ -1,6 +1,6 @@
 //! Training allocates when it starts, then never again.
 
-use experiment::{Dtype, Parts, Trainer};
+use experiment::{Dtype, Family, Parts, Trainer};
 use integration_tests::prepare;
 
 fn allocations<T: Dtype>(overrides: &[&str]) -> u64 {
@@ -31,10 +31,10 @@ fn a_step_allocates_nothing() {
 #[test]
 fn a_step_allocates_nothing_whatever_part_is_named() {
     let parts = Parts::builtin();
-    for (family, key, listings) in parts.listings() {
+    for Family { name: family, key, parts, .. } in parts.families() {
         // A file's weights have to come from somewhere, and a text needs a path that others have not.
         let is_tried = |name: &str| name != "file" && key != "data.kind" && name != "plateau";
-        for part in listings.iter().filter(|part| is_tried(part.name)) {
+        for part in parts.iter().filter(|part| is_tried(part.name)) {
             let choice = match family.as_str() {
                 "transforms" => format!("transform=[{{ kind = \"{}\" }}]", part.name),
                 _ => format!("{key}={}", part.name),

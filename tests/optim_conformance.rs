@@ -453,14 +453,17 @@ fn default_keys_survive_being_written_and_read() {
 
 /// Values that a key's range, as `cli list` shows it, leaves out; none for a switch.
 fn values_out_of_range(key: &Key) -> Vec<String> {
-    let default = key.default.as_deref().expect("every key has a default");
-    if ["true", "false"].contains(&default) {
+    let default = key.default_text().expect("every key has a default");
+    if ["true", "false"].contains(&&*default) {
         return Vec::new();
     }
-    if key.range.contains('|') {
+    if !key.words.is_empty() {
         return vec!["'nonsense'".into()];
     }
-    let number = |word: &str| word.parse::<i64>().expect("a whole number");
+    let number = |word: &str| match word.strip_prefix("10^") {
+        Some(power) => 10_i64.pow(power.parse().expect("a power of ten")),
+        None => word.parse().expect("a whole number"),
+    };
     let bounds: Vec<_> = key.range.split_whitespace().collect();
     let mut values = match bounds[..] {
         [">", low] => vec![number(low), number(low) - 1],

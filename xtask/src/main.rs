@@ -7,6 +7,7 @@
 
 mod gradcheck;
 mod proptest;
+mod schema;
 mod seeds;
 mod table;
 
@@ -30,6 +31,8 @@ enum Command {
     Gradcheck(gradcheck::Args),
     /// Runs the property tests of the workspace with many cases each.
     Proptest(proptest::Args),
+    /// Writes the JSON schema of a config, for editors.
+    Schema(schema::Args),
     /// Trains the seed's config with several seeds, and shows where each ends.
     Seeds(seeds::Args),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Gradcheck(args) => gradcheck::run(args),
         Command::Proptest(args) => proptest::run(args),
+        Command::Schema(args) => schema::run(args),
         Command::Seeds(args) => seeds::run(args),
     };
     match result {

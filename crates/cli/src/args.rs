@@ -98,15 +98,29 @@ pub struct CheckArgs {
     pub overrides: Vec<String>,
 }
 
-/// List the parts a config can name, with their keys and defaults
+/// List the parts a config can name, and every key with its default and range
 #[derive(Debug, Arguments)]
 #[command(after_help = "\
 Examples:
   cli list
-  cli list optimizers")]
+  cli list optimizers
+  cli list --json | jq '.families[] | .key as $key | .parts[] | [$key, .name]'
+  cli list --schema > configs/schema.json
+
+--json writes {families, sections}. A family has name, key (what names a part in a config), default
+(the part where none is named, or null) and parts; a part has name, summary, source and keys; a
+section has name, summary and keys. A key has name, required, default (a value, or null), range (of
+numbers, for people to read; the schema has it in numbers), words (the only ones allowed, if any) and
+meaning.")]
 pub struct ListArgs {
     /// One family, such as cells, optimizers or schedules
     pub family: Option<String>,
+    /// Write JSON, as described below
+    #[arg(long)]
+    pub json: bool,
+    /// Write the JSON schema of a config with these parts, for editors
+    #[arg(long, conflicts_with_all = ["family", "json"])]
+    pub schema: bool,
 }
 
 fn temperature(text: &str) -> Result<f64, String> {

@@ -8,11 +8,12 @@ use optim::{BuildOptimizer, BuildSchedule, BuildTransform, Schedule, WarmUp};
 use registry::range::{
     Count, Depth, Every, Fraction, NonNegative, Positive, Seed, Share, Size, Steps,
 };
-use registry::{Chosen, ConfigError, Conflict, Document, Key, Section, keys_of};
+use registry::{Chosen, ConfigError, Conflict, Document, Section, document_text};
 use rnn_model::{Architecture, BuildLayer, Dims, Initializer, LayerOptions, Reduction};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::parts::default;
 use crate::{DtypeName, Error, Parts};
 
 /// Keys that hold a path, relative to the config file.
@@ -41,7 +42,6 @@ pub struct ModelKeys {
     /// recurrent layers on top of each other
     pub layers: Depth,
     /// numbers to compute in
-    #[schemars(extend("enum" = ["f32", "f64"]))]
     pub dtype: DtypeName,
     /// width of a learned vector for each character, 0 to read the character itself
     pub embedding_size: Count,
@@ -220,17 +220,13 @@ pub struct TrainKeys {
     /// seed of all random numbers
     pub seed: Seed,
     /// order in which the text is read
-    #[schemars(extend("enum" = ["sweep"]))]
     pub window: Window,
     /// where the lanes start: all at their first character, or each at a place of its own
-    #[schemars(extend("enum" = ["aligned", "offset"]))]
     pub lanes: Lanes,
     /// time steps of each window: seq_len, or drawn around it as in AWD-LSTM, which also scales the
     /// learning rate
-    #[schemars(extend("enum" = ["fixed", "random"]))]
     pub lengths: Lengths,
     /// over a window's steps; over lanes it is always the mean
-    #[schemars(extend("enum" = ["sum", "mean"]))]
     pub loss: Reduction,
 }
 
@@ -322,21 +318,6 @@ impl Default for LogKeys {
     }
 }
 
-/// The keys of each section that are not those of a part, for people to read.
-pub fn section_keys() -> Vec<(&'static str, Vec<Key>)> {
-    vec![
-        ("data", keys_of::<DataKeys>()),
-        ("model", keys_of::<ModelKeys>()),
-        ("optimizer", keys_of::<OptimizerKeys>()),
-        ("schedule", keys_of::<ScheduleKeys>()),
-        ("train", keys_of::<TrainKeys>()),
-        ("eval", keys_of::<EvalKeys>()),
-        ("sample", keys_of::<SampleKeys>()),
-        ("checkpoint", keys_of::<CheckpointKeys>()),
-        ("log", keys_of::<LogKeys>()),
-    ]
-}
-
 /// A config in which every part is found and every value is in range.
 pub struct Config {
     /// `data.kind`.
@@ -407,15 +388,16 @@ impl Config {
         }
         let whole = root.clone();
 
-        let mut data = root.part("data", "text")?;
-        let tokenizer = parts.tokenizers.choose(data.section_mut().part("tokenizer", "char")?)?;
+        let mut data = root.part("data", default::SOURCE)?;
+        let tokenizer =
+            parts.tokenizers.choose(data.section_mut().part("tokenizer", default::TOKENIZER)?)?;
         let data_keys = data.section_mut().take_keys()?;
         let mut model = root.section("model")?;
-        let cell = parts.cells.choose(model.part("cell", "vanilla")?)?;
-        let init = parts.initializers.choose(model.part("init", "normal")?)?;
-        let mut optimizer = root.part("optimizer", "adagrad")?;
+        let cell = parts.cells.choose(model.part("cell", default::CELL)?)?;
+        let init = parts.initializers.choose(model.part("init", default::INITIALIZER)?)?;
+        let mut optimizer = root.part("optimizer", default::OPTIMIZER)?;
         let optimizer_keys = optimizer.section_mut().take_keys()?;
-        let mut schedule = root.part("schedule", "constant")?;
+        let mut schedule = root.part("schedule", default::SCHEDULE)?;
         let schedule_keys = schedule.section_mut().take_keys()?;
         let config = Self {
             source: parts.sources.choose(data).map_err(with_example)?,
@@ -564,7 +546,7 @@ impl Config {
                 }
             }
         }
-        toml::to_string(&root).expect("a table of TOML values")
+        document_text(&root)
     }
 }
 

@@ -23,11 +23,13 @@ mod config;
 mod dtype;
 mod error;
 mod file_init;
+mod listing;
 mod memory;
 mod observer;
 mod parts;
 mod prepare;
 mod run_dir;
+mod schema;
 mod text_model;
 mod train;
 mod trainer;
@@ -35,15 +37,17 @@ mod trainer;
 pub use checkpoint::newest_checkpoint;
 pub use config::{
     CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, Mode, ModelKeys, OptimizerKeys,
-    SampleKeys, ScheduleKeys, TrainKeys, Window, open_config, section_keys,
+    SampleKeys, ScheduleKeys, TrainKeys, Window, open_config,
 };
 pub use dtype::{Dtype, DtypeName};
 pub use error::{Error, nearest_known};
+pub use listing::{Family, Listing, SectionListing, section_keys};
 pub use memory::{Memory, in_bytes};
 pub use observer::{Event, Flow, Observer};
-pub use parts::{Listing, Parts};
+pub use parts::Parts;
 pub use prepare::{Experiment, build_model};
 pub use run_dir::RunDir;
+pub use schema::schema;
 pub use text_model::{Summary, TextModel};
 pub use train::{Outcome, train};
 pub use trainer::{StepReport, Trainer};

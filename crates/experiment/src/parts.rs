@@ -6,7 +6,7 @@ use optim::{
     BuildOptimizer, BuildSchedule, BuildTransform, builtin_optimizers, builtin_schedules,
     builtin_transforms,
 };
-use registry::{Entry, Key, Registry};
+use registry::Registry;
 use rnn_model::{BuildLayer, Initializer, builtin_cells, builtin_initializers, init};
 
 use crate::file_init::FileInit;
@@ -30,17 +30,14 @@ pub struct Parts {
     pub tokenizers: Registry<dyn BuildTokenizer>,
 }
 
-/// A part for people to read, whatever its family.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// The word in a config.
-    pub name: &'static str,
-    /// One line: what it does.
-    pub summary: &'static str,
-    /// Author and year.
-    pub source: &'static str,
-    /// Its keys with their defaults.
-    pub keys: Vec<Key>,
+/// The parts that a config means where it names none.
+pub(crate) mod default {
+    pub const SOURCE: &str = "text";
+    pub const TOKENIZER: &str = "char";
+    pub const CELL: &str = "vanilla";
+    pub const INITIALIZER: &str = "normal";
+    pub const OPTIMIZER: &str = "adagrad";
+    pub const SCHEDULE: &str = "constant";
 }
 
 impl Parts {
@@ -58,31 +55,4 @@ impl Parts {
             tokenizers: builtin_tokenizers(),
         }
     }
-
-    /// The families in the plural, each with the key that names its parts and the parts it has.
-    pub fn listings(&self) -> Vec<(String, &'static str, Vec<Listing>)> {
-        vec![
-            family("data.kind", &self.sources),
-            family("data.tokenizer", &self.tokenizers),
-            family("model.cell", &self.cells),
-            family("model.init", &self.initializers),
-            family("optimizer.kind", &self.optimizers),
-            family("schedule.kind", &self.schedules),
-            family("transform.kind", &self.transforms),
-        ]
-    }
-}
-
-fn family<D: ?Sized + 'static>(
-    key: &'static str,
-    registry: &Registry<D>,
-) -> (String, &'static str, Vec<Listing>) {
-    let listing = |entry: &Entry<D>| Listing {
-        name: entry.name,
-        summary: entry.summary,
-        source: entry.source,
-        keys: entry.keys(),
-    };
-    let listings = registry.entries().iter().map(listing).collect();
-    (format!("{}s", registry.family()), key, listings)
 }

@@ -8,18 +8,22 @@
 //!
 //! The struct of a part is the only description of its keys: `serde` reads and writes it, its
 //! [`Default`] gives the defaults, its doc comments the meanings, and the types in [`range`] the
-//! allowed values.
+//! allowed values. [`schema_of`] gathers all that for `cli list` and for editors.
 //!
 //! There is no global list and nothing registers itself before `main`: a registry is a value that
 //! `main` builds. This crate knows TOML and names, and no model.
 
 mod document;
 mod error;
+mod keys;
 mod part;
 pub mod range;
 mod section;
+mod text;
 
 pub use document::{Document, Place};
 pub use error::{ConfigError, suggest};
-pub use part::{Chosen, Conflict, Entry, Key, Part, Registry, keys_of};
+pub use keys::{Key, keys_of, schema_of};
+pub use part::{Chosen, Conflict, Entry, Part, Registry};
 pub use section::{PartSection, Section};
+pub use text::{document_text, value_text};

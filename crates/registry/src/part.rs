@@ -1,14 +1,14 @@
 //! Parts, and the registries that find them by name.
 
-use std::fmt::Write as _;
 use std::ops::Deref;
 
-use schemars::{JsonSchema, schema_for};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::suggest;
-use crate::{ConfigError, PartSection, Section};
+use crate::keys::{keys_in, keys_of, schema_of};
+use crate::{ConfigError, Key, PartSection, Section};
 
 /// What every swappable part says of itself. The struct is its keys.
 ///
@@ -63,73 +63,6 @@ pub struct Conflict {
     pub help: String,
 }
 
-/// One key of a part or section, for people to read.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Key {
-    /// The key.
-    pub name: String,
-    /// As it would be written in TOML; `None` if the key must be given.
-    pub default: Option<String>,
-    /// The values allowed, such as `> 0`; empty if the type says it all.
-    pub range: String,
-    /// What it does.
-    pub meaning: String,
-}
-
-/// The keys of a struct, from its schema, without defaults.
-pub fn keys_of<C: JsonSchema>() -> Vec<Key> {
-    let schema = schema_for!(C);
-    let Some(fields) = schema.get("properties").and_then(|fields| fields.as_object()) else {
-        return Vec::new();
-    };
-    fields
-        .iter()
-        .map(|(name, field)| Key {
-            name: name.clone(),
-            default: field.get("default").map(|value| value.to_string()),
-            range: describe_range(field),
-            meaning: field
-                .get("description")
-                .and_then(|text| text.as_str())
-                .map(|text| text.lines().collect::<Vec<_>>().join(" "))
-                .unwrap_or_default(),
-        })
-        .collect()
-}
-
-/// The keys of a struct that are arrays of a fixed length, with that length.
-pub(crate) fn array_lengths_of<C: JsonSchema>() -> Vec<(String, usize)> {
-    let schema = schema_for!(C);
-    let Some(fields) = schema.get("properties").and_then(|fields| fields.as_object()) else {
-        return Vec::new();
-    };
-    let len = |field: &serde_json::Value| field.get("maxItems")?.as_u64();
-    fields.iter().filter_map(|(name, field)| Some((name.clone(), len(field)? as usize))).collect()
-}
-
-/// `> 0`, `≥ 0`, `0 ≤ … < 1`, or the words to choose from.
-fn describe_range(field: &serde_json::Value) -> String {
-    if let Some(words) = field.get("enum").and_then(|words| words.as_array()) {
-        return words.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ");
-    }
-    // An array's range is that of its items.
-    let field = field.get("items").unwrap_or(field);
-    let bound = |key: &str| field.get(key).filter(|bound| !bound.is_null());
-    let mut range = String::new();
-    let (min, above) = (bound("minimum"), bound("exclusiveMinimum"));
-    let (max, below) = (bound("maximum"), bound("exclusiveMaximum"));
-    let upper = max.map(|max| format!("≤ {max}")).or(below.map(|below| format!("< {below}")));
-    match (min, above, upper) {
-        (None, None, None) => {}
-        (None, None, Some(upper)) => range = upper,
-        (Some(min), _, None) => _ = write!(range, "≥ {min}"),
-        (None, Some(above), None) => _ = write!(range, "> {above}"),
-        (Some(min), _, Some(upper)) => _ = write!(range, "{min} ≤ … {upper}"),
-        (None, Some(above), Some(upper)) => _ = write!(range, "{above} < … {upper}"),
-    }
-    range
-}
-
 /// One part of a family: what it is, and how a section of a config becomes one.
 ///
 /// `D` is the family's object-safe trait, as in `Entry<dyn BuildOptimizer>`.
@@ -140,12 +73,12 @@ pub struct Entry<D: ?Sized> {
     pub summary: &'static str,
     /// Author and year.
     pub source: &'static str,
-    keys: fn() -> Vec<Key>,
+    schema: fn() -> serde_json::Value,
     parse: Box<Parse<D>>,
 }
 
 /// Reads a section into a part and all its keys with their values.
-type Parse<D> = dyn Fn(Section<'_>) -> Result<(Box<D>, toml::Table), ConfigError>;
+type Parse<D> = dyn Fn(Section<'_>) -> Result<(Box<D>, toml::Table), ConfigError> + Send + Sync;
 
 impl<D: ?Sized + 'static> Entry<D> {
     /// The entry of part `P`; `erase` boxes it as the family's trait object.
@@ -156,7 +89,7 @@ impl<D: ?Sized + 'static> Entry<D> {
             name: P::NAME,
             summary: P::SUMMARY,
             source: P::SOURCE,
-            keys: keys_with_defaults::<P>,
+            schema: schema_of::<P>,
             parse: Box::new(move |section| {
                 let (path, whole) = (section.path_of(""), section.span());
                 let spans: Vec<_> = keys_of::<P>()
@@ -185,23 +118,16 @@ impl<D: ?Sized + 'static> Entry<D> {
         }
     }
 
-    /// The part's keys with their defaults.
+    /// The part's keys.
     pub fn keys(&self) -> Vec<Key> {
-        (self.keys)()
+        keys_in(&self.schema())
     }
-}
 
-fn keys_with_defaults<P: Part>() -> Vec<Key> {
-    let defaults = toml::Table::try_from(P::default()).expect("defaults are TOML values");
-    let schema = schema_for!(P);
-    let required = schema.get("required").and_then(|keys| keys.as_array());
-    let is_required =
-        |key: &Key| required.is_some_and(|keys| keys.iter().any(|name| *name == *key.name));
-    let default = |key: &Key| match defaults.get(&key.name) {
-        Some(value) if !is_required(key) => Some(value.to_string()),
-        _ => None,
-    };
-    keys_of::<P>().into_iter().map(|key| Key { default: default(&key), ..key }).collect()
+    /// The JSON schema of a table with the part's keys, see [`schema_of`]. It knows nothing of
+    /// `kind`, nor of keys that go together.
+    pub fn schema(&self) -> serde_json::Value {
+        (self.schema)()
+    }
 }
 
 /// The parts of one family by name.
@@ -507,22 +433,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_listed_with_default_range_and_meaning() {
-        let key = |name: &str, default: Option<&str>, range: &str, meaning: &str| Key {
-            name: name.into(),
-            default: default.map(Into::into),
-            range: range.into(),
-            meaning: meaning.into(),
+    fn an_entry_lists_the_keys_of_its_part() {
+        let names = |entry: usize| -> Vec<_> {
+            shapes().entries()[entry].keys().into_iter().map(|key| key.name).collect()
         };
-        let expected = [
-            key("inner", Some("0.5"), "0 ≤ … ≤ 1", "radius of the hole, in metres"),
-            key("outer", Some("1.0"), "> 0", "radius of the whole"),
-            key("color", None, "", ""),
-        ];
-        assert_eq!(shapes().entries()[1].keys(), expected);
-        assert_eq!(shapes().entries()[0].keys(), []);
+        assert_eq!((names(0), names(1)), (vec![], vec_of(["inner", "outer", "color"])));
+        let meaning = shapes().entries()[1].keys().remove(0).meaning;
+        assert_eq!(meaning, "radius of the hole, in metres");
         // Without `#[serde(default)]` the key has to be given, whatever the struct's own default.
-        assert_eq!(shapes().entries()[2].keys()[0].default, None);
+        let cells = shapes().entries()[2].keys().remove(0);
+        assert_eq!((cells.required, cells.default), (true, None));
+    }
+
+    fn vec_of<const N: usize>(names: [&str; N]) -> Vec<String> {
+        names.map(str::to_owned).to_vec()
     }
 
     #[test]

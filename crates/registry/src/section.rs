@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
 
 use crate::ConfigError;
 use crate::error::suggest;
-use crate::part::{array_lengths_of, keys_of};
+use crate::keys::{keys_of, schema_of};
 
 /// A table of a config, from which keys are taken one by one.
 #[derive(Clone, Debug)]
@@ -131,6 +131,16 @@ impl<'d> Section<'d> {
         let fields = keys_of::<C>();
         self.asked.extend(fields.iter().map(|key| key.name.clone()));
         self.refuse_unknown("keys")?;
+        // To serde a word may also be the only key of a table, as if it had content.
+        for key in fields.iter().filter(|key| !key.words.is_empty()) {
+            let Some(value) = self.table.get(key.name.as_str()) else { continue };
+            if !value.get_ref().is_str() {
+                let (path, found) = (self.path_of(&key.name), value.get_ref().type_str());
+                let message = format!("`{path}` must be a string, found {found}");
+                return Err(ConfigError::new(message, value.span())
+                    .with_help(format!("one of {}", key.words.join(", "))));
+            }
+        }
         // Serde takes as many entries as it needs and leaves the rest unread.
         for (key, len) in array_lengths_of::<C>() {
             let Some(value) = self.table.get(key.as_str()) else { continue };
@@ -317,6 +327,14 @@ impl<'d> PartSection<'d> {
     }
 }
 
+/// The keys of a struct that are arrays of a fixed length, with that length.
+fn array_lengths_of<C: JsonSchema>() -> Vec<(String, usize)> {
+    let schema = schema_of::<C>();
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let len = |field: &serde_json::Value| field.get("maxItems")?.as_u64();
+    fields.filter_map(|(name, field)| Some((name.clone(), len(field)? as usize))).collect()
+}
+
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
@@ -480,7 +498,12 @@ mod tests {
             "word = 'three'",
             "f:2:8 `data.word` unknown variant `three`, expected `one` or `two`",
         );
-        refused("word = 3", "f:2:8 `data.word` wanted string or table");
+        let words = "one of one, two";
+        refused("word = 3", &format!("f:2:8 `data.word` must be a string, found integer; {words}"));
+        refused(
+            "word.one = {}",
+            &format!("f:2:1 `data.word` must be a string, found table; {words}"),
+        );
         refused(
             "names = 'a'",
             "f:2:9 `data.names` invalid type: string \"a\", expected a sequence",

@@ -21,6 +21,7 @@ use super::{Corpus, Source, TextError, below, check_letters, letter};
 #[serde(default)]
 pub struct Copy {
     /// different letters, from 2 to 26
+    #[schemars(extend("minimum" = 2, "maximum" = 26))]
     pub symbols: Size,
     /// letters to remember
     pub width: Size,

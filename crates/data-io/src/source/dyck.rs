@@ -25,6 +25,7 @@ const CLOSE: [char; 4] = [')', ']', '}', '>'];
 #[serde(default)]
 pub struct Dyck {
     /// kinds of brackets, up to 4: round, square, curly, angle
+    #[schemars(extend("minimum" = 1, "maximum" = 4))]
     pub kinds: Size,
     /// brackets that are open at one time, at most
     pub max_depth: Size,

@@ -28,6 +28,7 @@ pub struct Markov {
     /// letters the next one depends on; 0 for none
     pub order: Count,
     /// different letters, from 2 to 26; symbols^order, the number of contexts, is at most 1024
+    #[schemars(extend("minimum" = 2, "maximum" = 26))]
     pub symbols: Size,
     /// how even the distribution of the next letter is: well below 1 for few likely letters, well
     /// above for all alike

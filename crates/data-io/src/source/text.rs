@@ -88,9 +88,9 @@ fn add_document_starts(documents: &mut Vec<usize>, before: &str, content: &str, 
 #[serde(untagged)]
 pub enum Paths {
     /// A path or pattern.
-    One(String),
+    One(#[schemars(length(min = 1))] String),
     /// Several; at least one.
-    Many(Vec<String>),
+    Many(#[schemars(length(min = 1), inner(length(min = 1)))] Vec<String>),
 }
 
 impl Default for Paths {

@@ -44,7 +44,6 @@ pub struct Muon {
     /// look ahead along the momentum, for matrices
     pub nesterov: bool,
     /// size of a matrix's step: that of an AdamW step, or Jordan's
-    #[schemars(extend("enum" = ["match_rms_adamw", "original"]))]
     pub adjust_lr_fn: AdjustLr,
     /// how much of the averages of g and of g² is kept each step, for the rest
     pub betas: [Fraction; 2],

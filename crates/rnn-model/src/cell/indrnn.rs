@@ -19,7 +19,6 @@ use crate::{
 #[serde(default)]
 pub struct IndRnn {
     /// the function of the pre-activation
-    #[schemars(extend("enum" = ["tanh", "relu"]))]
     pub activation: Activation,
 }
 

@@ -17,7 +17,6 @@ use crate::{Backward, Cell, CellPart, Dims, Forward, Layer, LayerOptions, Recurr
 #[serde(default)]
 pub struct Vanilla {
     /// the function of the pre-activation
-    #[schemars(extend("enum" = ["tanh", "relu"]))]
     pub activation: Activation,
 }
 

@@ -376,12 +376,12 @@ pub fn variants(cells: &Registry<dyn BuildLayer>) -> Vec<Variant> {
 
 /// The values of a key that is true or false, or one of some words, but for its default.
 fn other_words(key: &Key) -> Vec<String> {
-    let Some(default) = &key.default else { return Vec::new() };
-    let words: Vec<&str> = match &**default {
-        "true" | "false" => vec!["true", "false"],
-        _ => key.range.split(" | ").filter(|word| word.starts_with('"')).collect(),
+    let default = key.default_text().unwrap_or_default();
+    let words = match &*default {
+        "true" | "false" => ["true", "false"].map(str::to_owned).to_vec(),
+        _ => key.words.clone(),
     };
-    words.into_iter().filter(|word| word != default).map(|word| word.replace('"', "")).collect()
+    words.into_iter().filter(|word| word != default.trim_matches('"')).collect()
 }
 
 fn choose(
