@@ -71,6 +71,25 @@ impl Part for Markov {
 }
 
 impl Markov {
+    /// What the chain itself loses on each letter of a text of its own, in nats: `-ln p`, which on
+    /// average no model falls below. The first `order` letters, which have no whole context, are
+    /// left out.
+    ///
+    /// # Panics
+    /// On a letter that the chain does not have.
+    pub fn surprisals(&self, text: &str) -> Vec<f64> {
+        let mut rng = stream(self.seed.get() as u64, Stream::Data);
+        let chain = Chain::draw(self, &mut rng);
+        let mut context = 0;
+        let letters = text.bytes().map(|byte| {
+            let symbol = usize::from(byte - b'a');
+            let surprisal = -libm::log(chain.row(context)[symbol]);
+            context = chain.after(context, symbol);
+            surprisal
+        });
+        letters.skip(self.order.as_usize()).collect()
+    }
+
     fn n_contexts(&self) -> Option<usize> {
         self.symbols.as_usize().checked_pow(self.order.as_usize() as u32)
     }
@@ -298,16 +317,9 @@ mod tests {
             let keys = markov(order, symbols, concentration);
             let corpus = keys.read().expect("made");
             let rate = corpus.entropy.expect("known");
-            let chain = chain(&keys);
-            let counts = counts(&chain, order as usize, &corpus.text);
-            let n: f64 = counts.iter().sum();
-            let per_char = |value: f64| value / n;
-            let loss: f64 = counts
-                .iter()
-                .zip(&chain.rows)
-                .map(|(count, p)| -count * p.ln())
-                .map(per_char)
-                .sum();
+            let surprisals = keys.surprisals(&corpus.text);
+            assert_eq!(surprisals.len(), corpus.text.len() - order as usize);
+            let loss = surprisals.iter().sum::<f64>() / surprisals.len() as f64;
             // One character's loss deviates from the rate by about one nat, and characters depend on
             // each other over some tens of them: √(50/400,000).
             assert!((loss - rate).abs() < 0.011, "{keys:?}: {loss} and {rate}");
