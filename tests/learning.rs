@@ -10,8 +10,9 @@ use std::thread;
 
 use data_io::source::Markov;
 use experiment::{Experiment, Mode, Parts, Trainer, build_model};
-use registry::{Document, Entry, Key};
-use rnn_model::{Generator, Sampler};
+use registry::Document;
+use rnn_model::gradcheck::variants;
+use rnn_model::{Generator, Sampler, builtin_cells};
 use tensor_core::rng::{Stream, stream};
 
 /// How every cell is trained; a test adds its text, the learning rate and the windows.
@@ -60,7 +61,7 @@ const MARKOV: [&str; 10] = [
 
 #[test]
 fn every_cell_comes_within_two_percent_of_a_markov_chains_entropy() {
-    let experiment = prepare(&MARKOV, None);
+    let experiment = prepare(&MARKOV, "vanilla");
     let keys = experiment.config().source.keys.clone();
     let chain: Markov = keys.try_into().expect("keys of markov");
     let text = experiment.tokenizer().decode(experiment.val_ids());
@@ -68,7 +69,9 @@ fn every_cell_comes_within_two_percent_of_a_markov_chains_entropy() {
     for order in [0, 1] {
         assert_not_enough(&experiment, order);
     }
-    let losses = each_trained(&MARKOV, &cells_with_every_key(), |_, trainer| loss(trainer));
+    let cells = variants(&builtin_cells());
+    let cells: Vec<_> = cells.iter().map(|cell| &*cell.name).collect();
+    let losses = each_trained(&MARKOV, &cells, |_, trainer| loss(trainer));
     assert_within(&allowed, &losses);
 }
 
@@ -87,7 +90,7 @@ const DYCK: [&str; 9] = [
 
 #[test]
 fn lstm_and_gru_keep_a_stack_of_brackets() {
-    let experiment = prepare(&DYCK, None);
+    let experiment = prepare(&DYCK, "vanilla");
     let text = experiment.tokenizer().decode(experiment.ids());
     let mut depth = 0;
     let surprisals: Vec<f64> = text
@@ -104,7 +107,7 @@ fn lstm_and_gru_keep_a_stack_of_brackets() {
     for order in 0..4 {
         assert_not_enough(&experiment, order);
     }
-    let losses = each_trained(&DYCK, &[plain("lstm"), plain("gru")], |_, trainer| loss(trainer));
+    let losses = each_trained(&DYCK, &["lstm", "gru"], |_, trainer| loss(trainer));
     assert_within(&allowed, &losses);
 }
 
@@ -127,8 +130,8 @@ const COPY: [&str; 9] = [
 
 #[test]
 fn gated_cells_copy_a_letter_that_the_vanilla_cell_forgets() {
-    let entries = Parts::builtin().cells;
-    let cells: Vec<_> = entries.entries().iter().map(|cell| plain(cell.name)).collect();
+    let cells = builtin_cells();
+    let cells: Vec<_> = cells.entries().iter().map(|cell| cell.name).collect();
     let found = each_trained(&COPY, &cells, |experiment, trainer| {
         let entropy = experiment.entropy().expect("a made text");
         let is_gated = trainer.model().layout().segments().iter().any(|s| 1 < s.gates.len());
@@ -145,7 +148,7 @@ fn gated_cells_copy_a_letter_that_the_vanilla_cell_forgets() {
         } else {
             // One letter in four is right by chance. There may be other cells without gates that
             // remember, as indrnn does.
-            cell != plain("vanilla") || (copied < 0.35 && 0.95 < excess)
+            cell != "vanilla" || (copied < 0.35 && 0.95 < excess)
         };
         if !is_as_expected {
             failed.push((cell, excess, copied));
@@ -241,38 +244,12 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Every registered cell, with default keys, and with each key alone at each other word or truth
-/// that it can be.
-fn cells_with_every_key() -> Vec<String> {
-    let cells = Parts::builtin().cells;
-    cells.entries().iter().flat_map(variants).collect()
-}
-
-fn variants<D: ?Sized + 'static>(cell: &Entry<D>) -> Vec<String> {
-    let name = cell.name;
-    let others = |key: &Key| {
-        let default = key.default.clone().unwrap_or_default();
-        let values = match default.as_str() {
-            "true" | "false" => vec!["true", "false"],
-            default if default.starts_with('"') => key.range.split(" | ").collect(),
-            _ => vec![], // A number has too many others.
-        };
-        let others = values.into_iter().filter(|value| *value != default);
-        let set = |value| format!("{{ kind = \"{name}\", {} = {value} }}", key.name);
-        others.map(set).collect::<Vec<_>>()
-    };
-    [plain(name)].into_iter().chain(cell.keys().iter().flat_map(others)).collect()
-}
-
-/// A cell with default keys.
-fn plain(name: &str) -> String {
-    format!("{{ kind = \"{name}\" }}")
-}
-
+/// `cell` is its name, and behind blanks its keys, as [`variants`] writes them.
 #[track_caller]
-fn prepare(text: &[&str], cell: Option<&str>) -> Experiment {
-    let cell = cell.map(|cell| format!("model.cell={cell}"));
-    let overrides = text.iter().copied().chain(cell.as_deref());
+fn prepare(text: &[&str], cell: &str) -> Experiment {
+    let keys = format!("kind={cell}");
+    let keys = keys.split(' ').map(|key| format!("model.cell.{key}"));
+    let overrides = text.iter().map(ToString::to_string).chain(keys);
     let document = Document::new("learning.toml", RECIPE, overrides);
     Experiment::prepare(&document, &Parts::builtin()).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -280,16 +257,16 @@ fn prepare(text: &[&str], cell: Option<&str>) -> Experiment {
 /// Trains each cell on a text, and asks what came of it.
 fn each_trained<R: Send>(
     text: &[&str],
-    cells: &[String],
+    cells: &[&str],
     ask: impl Fn(&Experiment, &mut Trainer<'_, f32>) -> R + Sync,
 ) -> Vec<(String, R)> {
-    let train = &|cell: &String| {
-        let experiment = prepare(text, Some(cell));
+    let train = &|cell: &str| {
+        let experiment = prepare(text, cell);
         let mut trainer = Trainer::new(&experiment);
         for _ in 0..experiment.config().train.steps.get() {
             trainer.step().unwrap_or_else(|error| panic!("{cell}: {error}"));
         }
-        (cell.clone(), ask(&experiment, &mut trainer))
+        (cell.to_owned(), ask(&experiment, &mut trainer))
     };
     thread::scope(|scope| {
         let threads: Vec<_> = cells.iter().map(|cell| scope.spawn(move || train(cell))).collect();
