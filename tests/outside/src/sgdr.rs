@@ -82,8 +82,9 @@ mod tests {
     #[test]
     fn every_period_starts_at_one_and_is_longer_by_its_multiple() {
         check(2, 1, &[1.0, 0.75, 1.0, 0.75, 1.0, 0.75]);
-        let (high, low) = (0.75 + 0.25 * 0.5_f64.sqrt(), 0.75 - 0.25 * 0.5_f64.sqrt());
-        check(2, 2, &[1.0, 0.75, 1.0, high, 0.75, low, 1.0]);
+        // Two steps, six, and the first of eighteen.
+        let root = 3.0_f64.sqrt() / 8.0;
+        check(2, 3, &[1.0, 0.75, 1.0, 0.75 + root, 0.875, 0.75, 0.625, 0.75 - root, 1.0]);
     }
 
     #[test]
