@@ -1,4 +1,4 @@
-//! What an output depends on, to the bit: never on a later input, never on another lane, and behind
+//! What an output depends on, to the bit: never on a later input, never on another lane, and after
 //! a reset on nothing before it. Proven twice, by back-propagation from one output and by dual
 //! numbers from one input.
 

@@ -157,7 +157,7 @@ fn gated_cells_copy_a_letter_that_the_vanilla_cell_forgets() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// The share of letters behind dots that the model holds for the likeliest there.
+/// The share of letters after dots that the model holds for the likeliest there.
 ///
 /// The validation text starts within a line, so one letter is beyond anybody.
 fn share_copied(experiment: &Experiment, weights: &[f32]) -> f64 {
@@ -183,7 +183,7 @@ fn share_copied(experiment: &Experiment, weights: &[f32]) -> f64 {
 }
 
 /// The validation losses that a model which has learned the text may have, given what the process
-/// behind it loses on each character of the validation text.
+/// after it loses on each character of the validation text.
 ///
 /// At most 2 % above the entropy and above the loss of the process, which are checked against each
 /// other; at least what chance allows:

@@ -95,7 +95,7 @@ fn keys_of_words(metadata: &BTreeMap<String, String>, name: &str) -> String {
     keys
 }
 
-/// Each word and the numbers behind it. Text in brackets is left out, and `as OTHER,` stands for what
+/// Each word and the numbers after it. Text in brackets is left out, and `as OTHER,` stands for what
 /// is said of another.
 fn settings(metadata: &BTreeMap<String, String>, name: &str) -> Vec<(String, Vec<String>)> {
     let mut text = metadata[name].as_str();

@@ -573,7 +573,7 @@ struct Plain {
     dims: Dims,
     learned_state: bool,
     bug: Bug,
-    /// The state before the window, then behind each step, `[(1 + steps)·batch_size, hidden_size]`.
+    /// The state before the window, then after each step, `[(1 + steps)·batch_size, hidden_size]`.
     h: Array2<f64>,
     /// Gradient by the pre-activations, `[seq_len·batch_size, hidden_size]`.
     da: Array2<f64>,

@@ -3,7 +3,7 @@
 //! Parameters, state and window are those of the gradient check, rounded to `f32` before either sees
 //! them, so what differs is the round-off of arithmetic. Its bound is that of a backward error: each
 //! operation is off by half of `f32::EPSILON` relative to its result, so what is computed is the exact
-//! result of nearby numbers, `n·f32::EPSILON / 2` away for `n` operations one behind the other (Higham,
+//! result of nearby numbers, `n·f32::EPSILON / 2` away for `n` operations one after the other (Higham,
 //! "Accuracy and stability of numerical algorithms", 2002, sections 1.5 and 3.1). How far that moves a
 //! result, its condition, is measured: by `f64` at parameters and a state
 //! that are one rounding away.
@@ -13,7 +13,7 @@ use rnn_model::{Model, builtin_cells};
 use tensor_core::Real;
 use tensor_core::rng::{self, Stream};
 
-/// Operations one behind the other in a step: a sum over at most 10 units or characters, and those of
+/// Operations one after the other in a step: a sum over at most 10 units or characters, and those of
 /// a gate. Those of earlier steps fade as what a step passes on does, which the condition knows.
 const OPERATIONS: f64 = 20.0;
 /// Nearby numbers that are tried, of which the farthest result counts.

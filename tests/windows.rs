@@ -191,7 +191,7 @@ impl<T: Real> Text<T> {
     }
 }
 
-/// The logits of a window, and the state behind it.
+/// The logits of a window, and the state after it.
 fn read<T: Real>(
     model: &mut Model<T>,
     theta: &[T],

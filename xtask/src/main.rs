@@ -33,7 +33,7 @@ enum Command {
     Proptest(proptest::Args),
     /// Writes the JSON schema of a config, for editors.
     Schema(schema::Args),
-    /// Trains the seed's config with several seeds, and shows where each ends.
+    /// Trains configs/karpathy.toml with several seeds, and shows where each ends.
     Seeds(seeds::Args),
 }
 

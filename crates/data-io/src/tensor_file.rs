@@ -414,7 +414,7 @@ mod tests {
         check(Path::new("/dev/zero"), io::ErrorKind::InvalidInput);
     }
 
-    /// A file with this header and so many zeros behind it.
+    /// A file with this header and so many zeros after it.
     fn with_header(header: &str, n_values: usize) -> Vec<u8> {
         let len = (header.len() as u64).to_le_bytes();
         [&len[..], header.as_bytes(), &vec![0; n_values]].concat()

@@ -445,7 +445,7 @@ impl Config {
         }
     }
 
-    /// The schedule of the learning rate, behind its warm-up.
+    /// The schedule of the learning rate, after its warm-up.
     pub fn build_schedule(&self) -> WarmUp {
         WarmUp::new(self.schedule_keys.warmup.get() as u64, self.schedule.build())
     }

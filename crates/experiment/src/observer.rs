@@ -41,7 +41,7 @@ pub enum Event<'a> {
 pub enum Flow {
     /// It does.
     GoOn,
-    /// It ends behind this step, with a checkpoint.
+    /// It ends after this step, with a checkpoint.
     Stop,
 }
 

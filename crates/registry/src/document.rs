@@ -16,7 +16,7 @@ const MAX_SEGMENTS: usize = 80;
 /// A config file and the `KEY=VALUE` overrides laid over it.
 ///
 /// Spans count bytes as if file and overrides were written one after the other with a byte between
-/// them, so one number points into any of them, and behind the last byte of each.
+/// them, so one number points into any of them, and after the last byte of each.
 #[derive(Clone, Debug)]
 pub struct Document {
     file: Piece,
@@ -28,7 +28,7 @@ struct Piece {
     name: String,
     start: usize,
     text: String,
-    /// What the TOML parser reads. For an override that is `v=VALUE`, behind so many blanks that
+    /// What the TOML parser reads. For an override that is `v=VALUE`, after so many blanks that
     /// the parser's spans come out right.
     toml: String,
 }

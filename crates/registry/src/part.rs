@@ -328,7 +328,7 @@ mod tests {
         Registry::new("shape", [entry::<Dot>(), entry::<Ring>(), entry::<Grid>()])
     }
 
-    /// Chooses `[shape]` and compares it as TOML, behind its area, or the error.
+    /// Chooses `[shape]` and compares it as TOML, after its area, or the error.
     #[track_caller]
     fn check(toml: &str, overrides: &[&str], expected: &str) {
         let document = Document::new("f", toml, overrides.iter().copied());

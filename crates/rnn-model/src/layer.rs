@@ -86,7 +86,7 @@ pub trait Layer<T: Real>: Send {
     /// The parameters, in the order in which they lie in `theta`.
     fn tensors(&self) -> Vec<Tensor>;
 
-    /// Names of the state vectors; each is `[batch_size, hidden_size]`, one behind the other.
+    /// Names of the state vectors; each is `[batch_size, hidden_size]`, one after the other.
     fn states(&self) -> &'static [&'static str];
 
     /// Number of values the layer keeps for itself, tape and workspace together.
@@ -101,13 +101,13 @@ pub trait Layer<T: Real>: Send {
     /// The outputs of the last window, `[steps·batch_size, hidden_size]`.
     fn output(&self) -> ArrayView2<'_, T>;
 
-    /// Overwrites `state` with the state behind the last window, which carries into the next one.
+    /// Overwrites `state` with the state after the last window, which carries into the next one.
     fn carry(&self, state: &mut [T]);
 
     /// Goes back through the last window, given the same `theta` and `window` and the gradient `dy`
     /// by its outputs.
     ///
-    /// No gradient enters from the window behind: that is where back-propagation is truncated.
+    /// No gradient enters from the next window: that is where back-propagation is truncated.
     fn backward(
         &mut self,
         theta: &[T],

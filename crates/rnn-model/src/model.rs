@@ -283,7 +283,7 @@ impl<T: Real> Model<T> {
         self.logits.view(0..self.rows)
     }
 
-    /// Overwrites `state` with the state behind the last window.
+    /// Overwrites `state` with the state after the last window.
     pub fn carry(&self, state: &mut [T]) {
         for Stacked { layer, state: at, .. } in &self.layers {
             layer.carry(&mut state[at.clone()]);

@@ -76,7 +76,7 @@ pub trait Cell<T: Real>: Send {
 
 /// One step of one lane, forwards. A slice is `[hidden_size]` unless said otherwise.
 pub struct Forward<'a, T> {
-    /// The cell's own vectors, one behind the other.
+    /// The cell's own vectors, one after the other.
     pub own: &'a [T],
     /// Pre-activations, `[gates·hidden_size]`. The cell may leave its activations here: the way back
     /// finds what it left.
@@ -167,7 +167,7 @@ pub struct Recurrent<T, C> {
     a_h: Rows<T>,
     /// Tape: the mixture, if there is one, `[seq_len·batch_size, H]`.
     m: Rows<T>,
-    /// Tape: states before and behind each step, `[seq_len·batch_size, H]`.
+    /// Tape: states before and after each step, `[seq_len·batch_size, H]`.
     h_prev: Rows<T>,
     h: Rows<T>,
     c_prev: Rows<T>,
@@ -187,7 +187,7 @@ pub struct Recurrent<T, C> {
     dm: Rows<T>,
 }
 
-/// Where the parameters lie in the layer's `theta`, behind those of the projection.
+/// Where the parameters lie in the layer's `theta`, after those of the projection.
 struct Places {
     w_hh: Range<usize>,
     w_mh: Range<usize>,
@@ -273,7 +273,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
         self.reads.0 * hidden_size..(self.reads.0 + self.reads.1) * hidden_size
     }
 
-    /// Overwrites the state before step `t` with the one behind the step before, or with what is
+    /// Overwrites the state before step `t` with the one after the step before, or with what is
     /// carried into the window, or with the initial one.
     fn begin(&mut self, t: usize, theta: &[T], resets: &[bool], state: &[T]) {
         let Self { at, initial, h_prev, h, c_prev, c, dims, .. } = self;

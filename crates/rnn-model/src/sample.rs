@@ -108,7 +108,7 @@ impl<T: Real> Generator<T> {
         self.fresh = false;
     }
 
-    /// Draws the character behind the last one read; it is not fed.
+    /// Draws the character after the last one read; it is not fed.
     ///
     /// # Panics
     /// If nothing was read yet.

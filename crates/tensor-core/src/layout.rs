@@ -73,14 +73,14 @@ impl Segment {
     }
 }
 
-/// The tensors of a model, one behind the other in a flat buffer.
+/// The tensors of a model, one after the other in a flat buffer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     segments: Vec<Segment>,
 }
 
 impl Layout {
-    /// Places the tensors of one layer behind what is there, and returns where they begin and end.
+    /// Places the tensors of one layer after what is there, and returns where they begin and end.
     pub fn push(
         &mut self,
         layer: Option<usize>,

@@ -121,7 +121,7 @@ fn default(key: &Key) -> String {
     key.default_text().unwrap_or(nothing.into())
 }
 
-/// Writes `text` behind `start`, on as many lines as it takes, all of which start below the first.
+/// Writes `text` after `start`, on as many lines as it takes, all of which start below the first.
 fn wrapped(out: &mut dyn Write, start: &str, text: &str) -> io::Result<()> {
     let indent = start.chars().count();
     let (mut line, mut is_empty) = (start.to_owned(), true);

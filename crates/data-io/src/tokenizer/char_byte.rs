@@ -58,7 +58,7 @@ impl BuildTokenizer for CharByte {
 }
 
 struct CharsAndBytes {
-    /// The characters with a symbol; the first has the index behind the last byte's.
+    /// The characters with a symbol; the first has the index after the last byte's.
     chars: CharSet,
 }
 

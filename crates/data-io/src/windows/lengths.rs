@@ -120,7 +120,7 @@ mod tests {
         // Four standard errors, 1/√10,000, of no correlation.
         assert!(correlation(&first, &second).abs() < 0.04);
         assert!(correlation(&first[1..], &first[..first.len() - 1]).abs() < 0.04);
-        // Numbers of one window that served the next one too would show behind unusual lengths.
+        // Numbers of one window that served the next one too would show after unusual lengths.
         let all = lengths(70, 1, 100_000);
         let behind = all.windows(2).filter(|pair| 76.0 < pair[0]).map(|pair| pair[1]);
         let behind: Vec<f64> = behind.collect();

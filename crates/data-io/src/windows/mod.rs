@@ -86,7 +86,7 @@ impl Window {
         &self.x[..self.len * self.batch_size]
     }
 
-    /// The characters behind them, `[len·batch_size]`.
+    /// The characters after them, `[len·batch_size]`.
     pub fn y(&self) -> &[u32] {
         &self.y[..self.len * self.batch_size]
     }
@@ -107,7 +107,7 @@ pub struct Windows {
     lane_len: usize,
     /// Windows read so far.
     window: u64,
-    /// Characters of each lane that were read in this pass; the next window starts behind them.
+    /// Characters of each lane that were read in this pass; the next window starts after them.
     position: usize,
 }
 
@@ -139,7 +139,7 @@ impl Windows {
         assert!(0 < batch_size && 0 < seq_len, "{batch_size} lanes of {seq_len} steps");
         let lane_len = match rule.lanes {
             Lanes::Aligned => text_len / batch_size,
-            // Every character is read, so each needs one behind it.
+            // Every character is read, so each needs one after it.
             Lanes::Offset => text_len.saturating_sub(1) / batch_size,
         };
         let is_long_enough = rule.max_len() + 2 <= lane_len;
@@ -259,7 +259,7 @@ impl Windows {
         }
     }
 
-    /// The window lane by lane: what lies before the lane's end, and what behind it at its start.
+    /// The window lane by lane: what lies before the lane's end, and what after it at its start.
     fn runs(&self, step: &Step) -> impl Iterator<Item = Run> {
         let (Self { rule, lane_len, .. }, &Step { position, len, .. }) = (*self, step);
         let mut starts = LaneStarts::new(&rule, lane_len);

@@ -116,7 +116,7 @@ impl AdjustLr {
 struct State<T> {
     keys: Muon,
     layout: Layout,
-    /// Average gradient of the matrices, one behind the other.
+    /// Average gradient of the matrices, one after the other.
     momentum: Vec<T>,
     /// Average gradient of the rest.
     m: Vec<T>,

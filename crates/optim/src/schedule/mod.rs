@@ -31,7 +31,7 @@ pub use warmup_stable_decay::WarmupStableDecay;
 /// that listens to the validation loss keeps what it heard, and shows it in [`state`](Self::state).
 ///
 /// As in PyTorch the first step has the factor of a scheduler that was never stepped, so a decay
-/// over `n` steps reaches its end with the step behind them.
+/// over `n` steps reaches its end with the step after them.
 pub trait Schedule: Send {
     /// What `optimizer.learning_rate` is multiplied with at `step`, from 1 to `steps`.
     fn factor(&self, step: u64, steps: u64) -> f64;

@@ -1,4 +1,4 @@
-//! Warm-up: a straight line up to the first factor of another schedule, which starts behind it.
+//! Warm-up: a straight line up to the first factor of another schedule, which starts after it.
 //!
 //! Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017. No part of its
 //! own: every schedule takes the key `schedule.warmup`.
@@ -7,7 +7,7 @@ use registry::Conflict;
 
 use super::Schedule;
 
-/// Another schedule behind `warmup` steps that lead up to it.
+/// Another schedule after `warmup` steps that lead up to it.
 pub struct WarmUp {
     warmup: u64,
     inner: Box<dyn Schedule>,

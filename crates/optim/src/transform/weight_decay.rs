@@ -1,7 +1,7 @@
 //! L2 penalty: `g ← g + rate·p`, the gradient of `rate·‖p‖² / 2`.
 //!
 //! Krogh & Hertz, "A simple weight decay can improve generalization", NeurIPS 1991. It is what
-//! `weight_decay` does in most of PyTorch's optimizers, but at a place of its own in the chain: behind
+//! `weight_decay` does in most of PyTorch's optimizers, but at a place of its own in the chain: after
 //! a clipping it is not clipped. An optimizer that divides by the size of the gradient divides the
 //! decay too; `adamw`, `lion` and `muon` have one that it does not reach.
 

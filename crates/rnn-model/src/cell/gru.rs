@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine
-//! translation", EMNLP 2014, whose first version on arXiv has the reset behind the product, as cuDNN
+//! translation", EMNLP 2014, whose first version on arXiv has the reset after the product, as cuDNN
 //! and PyTorch do, and whose later ones have it before. Papers disagree on which of `z` and `1 - z`
 //! keeps the state; here `z` does, as in PyTorch.
 

@@ -75,7 +75,7 @@ pub fn builtin_cells() -> Registry<dyn BuildLayer> {
     )
 }
 
-/// The values of `N` gates, each `[hidden_size]`, that lie one behind the other.
+/// The values of `N` gates, each `[hidden_size]`, that lie one after the other.
 ///
 /// # Panics
 /// If there are not so many.
@@ -86,7 +86,7 @@ pub fn blocks<const N: usize, T>(values: &[T]) -> [&[T]; N] {
     std::array::from_fn(|block| &values[block * width..(block + 1) * width])
 }
 
-/// The values of `N` gates, each `[hidden_size]`, that lie one behind the other.
+/// The values of `N` gates, each `[hidden_size]`, that lie one after the other.
 ///
 /// # Panics
 /// If there are not so many.
