@@ -7,6 +7,8 @@ use data_io::{FileError, TextError, UnknownSymbol};
 use registry::{ConfigError, Document, Place};
 use rnn_model::InitError;
 
+use crate::memory::in_bytes;
+
 /// Why a run, or a command about one, ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -259,8 +261,4 @@ pub fn nearest_known(symbol: char, known: &[String]) -> String {
 fn is_missing(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
-}
-
-fn in_bytes(bytes: u128) -> String {
-    crate::memory::in_bytes(bytes)
 }

@@ -199,7 +199,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
     /// Draws `length` characters that continue what lane 0 has read, without moving the training.
     pub fn sample(&mut self, length: usize) -> String {
-        let weights = if self.average.is_empty() { &self.theta } else { &self.average };
+        let weights = averaged(&self.theta, &self.average);
         let Sampling { generator, rng } = &mut self.sampling;
         generator.set_state(&self.model.lane_state(&self.state, 0));
         // Behind the last window lies the first character of the next one, as min-char-rnn has it.
@@ -218,7 +218,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// each document, and the number of its characters that were predicted. `None` without such a
     /// text. A schedule that listens hears of it.
     pub fn evaluate(&mut self) -> Option<(f64, u64)> {
-        let weights = if self.average.is_empty() { &self.theta } else { &self.average };
+        let weights = averaged(&self.theta, &self.average);
         let Evaluator { model, state } = self.evaluator.as_mut()?;
         let ids = self.experiment.val_ids();
         let (x, y) = (&ids[..ids.len() - 1], &ids[1..]);
@@ -256,7 +256,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
     /// The parameters to write, to evaluate and to keep: their moving average, where one is wanted.
     pub fn weights(&self) -> &[T] {
-        if self.average.is_empty() { &self.theta } else { &self.average }
+        averaged(&self.theta, &self.average)
     }
 
     /// The gradient of the last step, laid out as the parameters, as the optimizer saw it.
@@ -299,4 +299,11 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     pub(crate) fn sampling_rng(&self) -> &Rng {
         &self.sampling.rng
     }
+}
+
+/// The moving average of `theta`, or `theta` itself where none is kept.
+///
+/// Apart from the trainer, so that its other fields can be written while these are read.
+fn averaged<'a, T>(theta: &'a [T], average: &'a [T]) -> &'a [T] {
+    if average.is_empty() { theta } else { average }
 }
