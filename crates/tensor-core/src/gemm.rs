@@ -6,9 +6,10 @@
 //!
 //! Orders of summation, on which bits depend: [`gemm`], [`gemm_acc`] and [`gemm_tn_acc`] add the
 //! terms of each output in the order of the inner index, one rounding for each product and sum;
-//! [`gemm_nt`] and [`gemm_nt_acc`] take each output as one [`dot`].
+//! [`gemm_nt`] and [`gemm_nt_acc`] take each output as one [`dot`]. What accumulates adds the
+//! finished sum, as min-char-rnn adds `np.dot(Whh, h)` to what the input gave.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 
 use crate::Real;
 use crate::reduce::dot;
@@ -31,10 +32,7 @@ pub fn gemm<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut c: ArrayVie
 pub fn gemm_acc<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut c: ArrayViewMut2<'_, T>) {
     assert_shapes("A·B", (a.dim(), (a.ncols(), b.nrows())), b.ncols(), a.nrows(), c.dim());
     for (a, mut c) in a.rows().into_iter().zip(c.rows_mut()) {
-        let c = c.as_slice_mut().expect("rows of C are contiguous");
-        for (scale, b) in a.iter().zip(b.rows()) {
-            axpy(*scale, b.to_slice().expect("rows of B are contiguous"), c);
-        }
+        add_combination(a, b, c.as_slice_mut().expect("rows of C are contiguous"));
     }
 }
 
@@ -78,12 +76,22 @@ pub fn gemm_tn_acc<T: Real>(
     mut c: ArrayViewMut2<'_, T>,
 ) {
     assert_shapes("Aᵀ·B", (a.dim(), (a.nrows(), b.nrows())), b.ncols(), a.ncols(), c.dim());
-    // A row of C stays in the first cache while B passes by.
     for (a, mut c) in a.columns().into_iter().zip(c.rows_mut()) {
-        let c = c.as_slice_mut().expect("rows of C are contiguous");
+        add_combination(a, b, c.as_slice_mut().expect("rows of C are contiguous"));
+    }
+}
+
+/// `c ← c + Σ_k a[k]·B[k]`, the sum taken first, its terms in order.
+fn add_combination<T: Real>(a: ArrayView1<'_, T>, b: ArrayView2<'_, T>, c: &mut [T]) {
+    /// Columns whose sums stay in registers while B passes by.
+    const BLOCK: usize = 32;
+    for (block, c) in c.chunks_mut(BLOCK).enumerate() {
+        let mut sums = [T::ZERO; BLOCK];
         for (scale, b) in a.iter().zip(b.rows()) {
-            axpy(*scale, b.to_slice().expect("rows of B are contiguous"), c);
+            let b = b.to_slice().expect("rows of B are contiguous");
+            axpy(*scale, &b[block * BLOCK..][..c.len()], &mut sums);
         }
+        axpy(T::ONE, &sums, c);
     }
 }
 
