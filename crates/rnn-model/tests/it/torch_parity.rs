@@ -1,13 +1,13 @@
 //! Logits, loss, gradients and final states against PyTorch, in float64.
 //!
-//! `fixtures/torch/CELL_lL_vV_hH_tT_bB.safetensors` come from PyTorch 2.15: `nn.RNN` (tanh),
+//! `fixtures/CELL_lL_vV_hH_tT_bB.safetensors` come from PyTorch 2.15: `nn.RNN` (tanh),
 //! `nn.LSTM` or `nn.GRU` of L layers over one-hot characters, then `nn.Linear`; the loss is
 //! `F.cross_entropy`, a mean over steps and lanes. Parameters, states and gradients have the names of
 //! the state dict; `ids` and `targets` are `[T, B]`, states `[L, B, H]`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use integration_tests::project;
 use rnn_model::state_dict::{self, Tensor};
 use rnn_model::{Architecture, Dims, LayerOptions, Model, Reduction, builtin_cells};
 use safetensors::{Dtype, SafeTensors};
@@ -18,8 +18,8 @@ struct Reference {
 
 impl Reference {
     fn read(name: &str) -> Self {
-        let bytes =
-            std::fs::read(project(&format!("tests/fixtures/torch/{name}"))).expect("the fixture");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let bytes = std::fs::read(path).expect("the fixture");
         let file = SafeTensors::deserialize(&bytes).expect("safetensors");
         let tensors = file.iter().map(|(name, tensor)| {
             let chunks = tensor.data().as_chunks::<8>().0;

@@ -2,7 +2,7 @@
 //!
 //! A vanilla layer is written here a second time, plainly and with no kernel in common with the
 //! library. Without a bug it agrees with the library; with any of them the checker has to find the
-//! tensors that the bug spoils, and no others. `cargo test --test planted_gradients -- --nocapture`
+//! tensors that the bug spoils, and no others. `cargo test -p rnn-model planted -- --nocapture`
 //! shows each bug with the worst error that exposed it.
 
 use std::collections::BTreeSet;

@@ -1,13 +1,39 @@
 //! What every registered optimizer, schedule and transform has to do. A new part is covered by its
 //! line in the registry; a setting that takes another path through one joins a list of variants.
 
-use experiment::Dtype;
 use optim::{
-    BuildOptimizer, BuildSchedule, BuildTransform, Schedule, Transform, Verdict, WarmUp,
+    BuildOptimizer, BuildSchedule, BuildTransform, Optimizer, Schedule, Transform, Verdict, WarmUp,
     builtin_optimizers, builtin_schedules, builtin_transforms,
 };
 use registry::{Chosen, ConfigError, Document, Key, Registry};
-use tensor_core::{Layout, Shape};
+use tensor_core::{Layout, Real, Shape};
+
+/// A number type that parts are built for.
+trait Float: Real {
+    fn optimizer(part: &dyn BuildOptimizer, layout: &Layout) -> Box<dyn Optimizer<Self>>;
+    fn transform(part: &dyn BuildTransform, layout: &Layout, seed: u64)
+    -> Box<dyn Transform<Self>>;
+}
+
+macro_rules! float {
+    ($float:ident) => {
+        impl Float for $float {
+            fn optimizer(part: &dyn BuildOptimizer, layout: &Layout) -> Box<dyn Optimizer<Self>> {
+                part.$float(layout)
+            }
+            fn transform(
+                part: &dyn BuildTransform,
+                layout: &Layout,
+                seed: u64,
+            ) -> Box<dyn Transform<Self>> {
+                part.$float(layout, seed)
+            }
+        }
+    };
+}
+
+float!(f32);
+float!(f64);
 
 const OPTIMIZER_VARIANTS: [&str; 8] = [
     "kind = 'sgd', momentum = 0.9",
@@ -87,7 +113,7 @@ fn layout() -> Layout {
 }
 
 /// Numbers near 1 in size that `f32` holds exactly, so that both types start from the same.
-fn numbers<T: Dtype>(seed: u64) -> Vec<T> {
+fn numbers<T: Float>(seed: u64) -> Vec<T> {
     (0..layout().len() as u64)
         .map(|i| {
             let mixed = (i * 2_654_435_761 + seed * 40_503 + 12_345) % 1009;
@@ -96,7 +122,7 @@ fn numbers<T: Dtype>(seed: u64) -> Vec<T> {
         .collect()
 }
 
-fn to_f64<T: Dtype>(values: &[T]) -> Vec<f64> {
+fn to_f64<T: Float>(values: &[T]) -> Vec<f64> {
     values.iter().map(|value| value.to_f64()).collect()
 }
 
@@ -108,7 +134,7 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
 
 /// `Σ λ·r² / 2` with λ from 1 to 100, where `r` is `p` mirrored at a plane, so that no coordinate is
 /// a direction of its own. Overwrites `grads`.
-fn quadratic<T: Dtype>(params: &[T], grads: &mut [T]) -> f64 {
+fn quadratic<T: Float>(params: &[T], grads: &mut [T]) -> f64 {
     let len = params.len();
     let normal = |i: usize| ((i % 3) as f64 + 1.0) * if i.is_multiple_of(2) { 1.0 } else { -1.0 };
     let square: f64 = (0..len).map(|i| normal(i) * normal(i)).sum();
@@ -126,7 +152,7 @@ fn quadratic<T: Dtype>(params: &[T], grads: &mut [T]) -> f64 {
 }
 
 /// What is left of the quadratic after 1000 steps, as a share, with the best of four learning rates.
-fn share_left<T: Dtype>(part: &dyn BuildOptimizer) -> f64 {
+fn share_left<T: Float>(part: &dyn BuildOptimizer) -> f64 {
     let run = |learning_rate| {
         let mut optimizer = T::optimizer(part, &layout());
         let mut params = numbers::<T>(1);
@@ -150,7 +176,7 @@ fn every_optimizer_shrinks_an_ill_conditioned_quadratic() {
     }
 }
 
-fn repeats_itself<T: Dtype>(keys: &str, part: &dyn BuildOptimizer) {
+fn repeats_itself<T: Float>(keys: &str, part: &dyn BuildOptimizer) {
     const RESTART_AT: u64 = 7;
     let mut whole = T::optimizer(part, &layout());
     let mut resumed = T::optimizer(part, &layout());
@@ -181,7 +207,7 @@ fn every_optimizer_goes_on_to_the_bit_from_its_state() {
 }
 
 /// Parameters after each of twenty steps by given gradients.
-fn trajectory<T: Dtype>(part: &dyn BuildOptimizer) -> Vec<f64> {
+fn trajectory<T: Float>(part: &dyn BuildOptimizer) -> Vec<f64> {
     let mut optimizer = T::optimizer(part, &layout());
     let mut params = numbers::<T>(0);
     let mut all = Vec::new();
@@ -202,7 +228,7 @@ fn every_optimizer_computes_the_same_in_f32_and_f64() {
     }
 }
 
-fn stays_put<T: Dtype>(keys: &str, part: &dyn BuildOptimizer) {
+fn stays_put<T: Float>(keys: &str, part: &dyn BuildOptimizer) {
     let mut optimizer = T::optimizer(part, &layout());
     let mut params = numbers::<T>(0);
     let zeros = vec![T::ZERO; params.len()];
@@ -240,7 +266,7 @@ fn no_optimizer_hides_a_nan() {
     }
 }
 
-fn optimizer_allocations<T: Dtype>(part: &dyn BuildOptimizer) -> u64 {
+fn optimizer_allocations<T: Float>(part: &dyn BuildOptimizer) -> u64 {
     let mut optimizer = T::optimizer(part, &layout());
     let (mut params, grads) = (numbers::<T>(0), numbers::<T>(1));
     let info = allocation_counter::measure(|| {
@@ -338,7 +364,7 @@ fn a_length_beyond_the_run_is_refused_by_the_name_of_its_key() {
     check("kind = 'warmup_stable_decay', decay_steps = 10", "decay_steps");
 }
 
-fn applied<T: Dtype>(
+fn applied<T: Float>(
     transform: &mut dyn Transform<T>,
     step: u64,
     grads: &[T],
@@ -358,7 +384,7 @@ fn every_transform_leaves_a_zero_gradient_finite() {
     }
 }
 
-fn depends_on_its_arguments_alone<T: Dtype>(keys: &str, part: &dyn BuildTransform) {
+fn depends_on_its_arguments_alone<T: Float>(keys: &str, part: &dyn BuildTransform) {
     let mut used = T::transform(part, &layout(), 42);
     for step in 1..=9 {
         let grads = numbers(step);
@@ -413,7 +439,7 @@ fn the_seed_decides_what_is_drawn() {
     assert!(1e-2 < largest_difference(&draw(1, 2), &first_scaled), "each step has its own numbers");
 }
 
-fn transform_allocations<T: Dtype>(part: &dyn BuildTransform) -> u64 {
+fn transform_allocations<T: Float>(part: &dyn BuildTransform) -> u64 {
     let mut transform = T::transform(part, &layout(), 42);
     let (params, mut grads) = (numbers::<T>(0), numbers::<T>(1));
     let info = allocation_counter::measure(|| {

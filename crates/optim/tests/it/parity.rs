@@ -4,17 +4,16 @@
 //! Both fixtures hold a parameter `param0` [3, 4], twelve gradients `grads` [12, 3, 4] given from
 //! outside, and `after.NAME` [12, 3, 4], the parameter after each step of an optimizer. They come from
 //! PyTorch 2.15 in float64, and the metadata under NAME says which optimizer, with which settings:
-//! - `fixtures/torch/optimizers.safetensors` in words, as in "lr 0.1 momentum 0.9 nesterov";
-//! - `fixtures/torch/optimizer_keys.safetensors`, made by the script beside it, in our own keys.
+//! - `fixtures/optimizers.safetensors` in words, as in "lr 0.1 momentum 0.9 nesterov";
+//! - `fixtures/optimizer_keys.safetensors`, made by the script beside it, in our own keys.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use data_io::TensorFile;
-use integration_tests::project;
 use optim::{BuildOptimizer, builtin_optimizers};
 use registry::range::Positive;
 use registry::{Chosen, Document};
+use safetensors::SafeTensors;
 use tensor_core::{Layout, Shape};
 
 /// Both sides round each operation once, some of them in another order, over twelve steps.
@@ -31,27 +30,31 @@ fn optimizer(keys: &str) -> (Chosen<dyn BuildOptimizer>, f64) {
     part().unwrap_or_else(|error: registry::ConfigError| panic!("{keys}: {error}"))
 }
 
-/// A fixture's tensors, and its metadata, which [`TensorFile`] leaves to other programs.
-fn fixture(name: &str) -> (TensorFile, BTreeMap<String, String>) {
-    let path = project("tests/fixtures/torch").join(name);
-    let tensors = TensorFile::read(&path).expect("the fixture");
-    (tensors, metadata(&path))
+/// Each tensor's values, and the metadata.
+struct Fixture {
+    tensors: BTreeMap<String, Vec<f64>>,
+    metadata: BTreeMap<String, String>,
 }
 
-fn metadata(path: &Path) -> BTreeMap<String, String> {
+fn fixture(name: &str) -> Fixture {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     let bytes = std::fs::read(path).expect("the fixture");
-    let len = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + len]).expect("a header");
-    serde_json::from_value(header["__metadata__"].clone()).expect("texts by name")
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
+    let metadata = header.metadata().clone().expect("settings by name");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let tensors = file.iter().map(|(name, tensor)| {
+        let chunks = tensor.data().as_chunks::<8>().0;
+        (name.to_owned(), chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect())
+    });
+    Fixture { tensors: tensors.collect(), metadata: metadata.into_iter().collect() }
 }
 
 /// The worst relative deviation from `after.NAME` over all steps and entries.
-fn deviation(file: &TensorFile, name: &str, keys: &str) -> f64 {
+fn deviation(file: &Fixture, name: &str, keys: &str) -> f64 {
     let (optimizer, learning_rate) = optimizer(keys);
-    let values = |name: &str| file.tensors[name].values.to_f64();
-    let [rows, cols] = file.tensors["param0"].shape[..] else { panic!("a matrix") };
+    let values = |name: &str| file.tensors[name].clone();
     let mut layout = Layout::default();
-    layout.push(None, [("w", Shape::Matrix(rows, cols))]);
+    layout.push(None, [("w", Shape::Matrix(3, 4))]);
 
     let mut optimizer = optimizer.f64(&layout);
     let (mut params, grads, after) =
@@ -70,7 +73,7 @@ fn deviation(file: &TensorFile, name: &str, keys: &str) -> f64 {
 }
 
 #[track_caller]
-fn check(file: &TensorFile, name: &str, keys: &str) {
+fn check(file: &Fixture, name: &str, keys: &str) {
     let worst = deviation(file, name, keys);
     println!("{name:28} {worst:.1e}");
     assert!(worst <= TOLERANCE, "{name}, {keys}: off by {worst:e}");
@@ -117,19 +120,19 @@ fn settings(metadata: &BTreeMap<String, String>, name: &str) -> Vec<(String, Vec
 
 #[test]
 fn thirteen_trajectories_are_those_of_pytorch() {
-    let (file, metadata) = fixture("optimizers.safetensors");
+    let file = fixture("optimizers.safetensors");
     let names: Vec<_> = file.tensors.keys().filter_map(|key| key.strip_prefix("after.")).collect();
     assert_eq!(names.len(), 13);
     for name in names {
-        check(&file, name, &keys_of_words(&metadata, name));
+        check(&file, name, &keys_of_words(&file.metadata, name));
     }
 }
 
 #[test]
 fn the_keys_that_those_leave_at_their_defaults_are_pytorchs_too() {
-    let (file, metadata) = fixture("optimizer_keys.safetensors");
-    assert_eq!(metadata.len(), 14);
-    for (name, keys) in &metadata {
+    let file = fixture("optimizer_keys.safetensors");
+    assert_eq!(file.metadata.len(), 14);
+    for (name, keys) in &file.metadata {
         check(&file, name, keys);
     }
 }
@@ -137,7 +140,7 @@ fn the_keys_that_those_leave_at_their_defaults_are_pytorchs_too() {
 /// What each setting in words became, so that none of them can get lost unseen.
 #[test]
 fn words_become_keys() {
-    let (_, metadata) = fixture("optimizers.safetensors");
+    let metadata = fixture("optimizers.safetensors").metadata;
     let check = |name, expected: &str| assert_eq!(keys_of_words(&metadata, name), expected);
     check("sgd_nesterov", "kind = \"sgd\", learning_rate = 0.1, momentum = 0.9, nesterov = true");
     check("sgd_weight_decay", "kind = \"sgd\", learning_rate = 0.1, weight_decay = 0.01");

@@ -1,0 +1,8 @@
+//! What holds for every cell and layer. One binary, so that a change of the crate links once.
+
+mod causality;
+mod gradients;
+mod planted_gradients;
+mod precision;
+mod torch_parity;
+mod windows;
