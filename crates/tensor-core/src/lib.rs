@@ -10,6 +10,7 @@ mod dual;
 pub mod gemm;
 pub mod gradcheck;
 mod layout;
+pub mod math;
 mod real;
 pub mod reduce;
 pub mod rng;
