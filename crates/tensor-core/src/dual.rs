@@ -122,6 +122,10 @@ impl Real for Dual {
     fn to_f64(self) -> f64 {
         self.value
     }
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        self * a + b
+    }
     fn exp(self) -> Self {
         let value = Real::exp(self.value);
         self.chain(value, value)
@@ -167,6 +171,7 @@ mod tests {
         check(|x| two / x, 0.7, -2.0 / 0.49);
         check(|x| x / two, 0.7, 0.5);
         check(|x| -x, 0.7, -1.0);
+        check(|x| x.mul_add(x * two, two * x), 0.7, 4.8);
         check(Real::exp, 0.7, 0.7_f64.exp());
         check(Real::ln, 0.7, 1.0 / 0.7);
         check(Real::tanh, 0.7, 1.0 - 0.7_f64.tanh().powi(2));

@@ -3,12 +3,15 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use crate::math;
+
 /// A real number: `f32` to train, `f64` to check gradients with, [`Dual`](crate::Dual) to check them
 /// once more.
 ///
-/// `exp`, `ln` and `tanh` come from `libm`, written in plain Rust, because those of the system's
-/// library differ between systems and, through run-time dispatch, between CPUs of one system.
-/// `sqrt` and the four operations are exactly rounded everywhere.
+/// `exp`, `tanh` and `sigmoid` of an `f32` are those of [`math`], which loops over a slice
+/// vectorize; the other functions come from `libm`. Both are plain Rust, because the functions of
+/// the system's library differ between systems and, through run-time dispatch, between CPUs of one
+/// system. `sqrt`, `mul_add` and the four operations are exactly rounded everywhere.
 pub trait Real:
     Copy
     + Debug
@@ -37,6 +40,8 @@ pub trait Real:
     fn from_f64(value: f64) -> Self;
     /// The same value in double precision.
     fn to_f64(self) -> f64;
+    /// `self·a + b`, rounded once if this is a float.
+    fn mul_add(self, a: Self, b: Self) -> Self;
     /// `e` to the power of `self`.
     fn exp(self) -> Self;
     /// Natural logarithm.
@@ -55,7 +60,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $exp:path, $ln:path, $tanh:path) => {
+    ($float:ident, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path)?) => {
         impl Real for $float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -68,7 +73,12 @@ macro_rules! real {
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
-            #[inline]
+            // Always inlined is what `math` needs to be compiled for the caller's instruction set.
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                <$float>::mul_add(self, a, b)
+            }
+            #[inline(always)]
             fn exp(self) -> Self {
                 $exp(self)
             }
@@ -76,10 +86,14 @@ macro_rules! real {
             fn ln(self) -> Self {
                 $ln(self)
             }
-            #[inline]
+            #[inline(always)]
             fn tanh(self) -> Self {
                 $tanh(self)
             }
+            $(#[inline(always)]
+            fn sigmoid(self) -> Self {
+                $sigmoid(self)
+            })?
             #[inline]
             fn sqrt(self) -> Self {
                 <$float>::sqrt(self)
@@ -92,5 +106,5 @@ macro_rules! real {
     };
 }
 
-real!(f32, libm::expf, libm::logf, libm::tanhf);
+real!(f32, math::exp, libm::logf, math::tanh, math::sigmoid);
 real!(f64, libm::exp, libm::log, libm::tanh);
