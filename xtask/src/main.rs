@@ -9,6 +9,7 @@ mod gradcheck;
 mod proptest;
 mod schema;
 mod seeds;
+mod sweep;
 mod table;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     Schema(schema::Args),
     /// Trains configs/karpathy.toml with several seeds, and shows where each ends.
     Seeds(seeds::Args),
+    /// Takes the error of `exp`, `tanh` and `sigmoid` over all 2³² inputs.
+    Sweep(sweep::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Proptest(args) => proptest::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Seeds(args) => seeds::run(args),
+        Command::Sweep(args) => sweep::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
