@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::thread;
 
+use data_io::Excerpt;
 use data_io::source::Markov;
 use experiment::{Experiment, Mode, Parts, Trainer, build_model};
 use registry::Document;
@@ -64,7 +65,7 @@ fn every_cell_comes_within_two_percent_of_a_markov_chains_entropy() {
     let experiment = prepare(&MARKOV, "vanilla");
     let keys = experiment.config().source.keys.clone();
     let chain: Markov = keys.try_into().expect("keys of markov");
-    let text = experiment.tokenizer().decode(experiment.val_ids());
+    let text = experiment.tokenizer().decode(&ids(experiment.val_text()));
     let allowed = allowed(&experiment, &chain.surprisals(&text));
     for order in [0, 1] {
         assert_not_enough(&experiment, order);
@@ -91,7 +92,7 @@ const DYCK: [&str; 9] = [
 #[test]
 fn lstm_and_gru_keep_a_stack_of_brackets() {
     let experiment = prepare(&DYCK, "vanilla");
-    let text = experiment.tokenizer().decode(experiment.ids());
+    let text = experiment.tokenizer().decode(&ids(experiment.text()));
     let mut depth = 0;
     let surprisals: Vec<f64> = text
         .chars()
@@ -102,7 +103,7 @@ fn lstm_and_gru_keep_a_stack_of_brackets() {
             choices * 2.0_f64.ln()
         })
         .collect();
-    let val = &surprisals[experiment.train_ids().len()..];
+    let val = &surprisals[experiment.train_text().len()..];
     let allowed = allowed(&experiment, val);
     for order in 0..4 {
         assert_not_enough(&experiment, order);
@@ -166,8 +167,8 @@ fn share_copied(experiment: &Experiment, weights: &[f32]) -> f64 {
         Generator::new(build_model(config, Mode::Read, tokenizer.vocab_size(), 1, 1));
     let likeliest = Sampler { temperature: 0.0, ..Sampler::default() };
     let mut rng = stream(0, Stream::Sample);
-    let ids = experiment.val_ids();
-    let text = tokenizer.decode(ids);
+    let ids = ids(experiment.val_text());
+    let text = tokenizer.decode(&ids);
     let (mut asked, mut right) = (0.0, 0.0);
     for (ids, letters) in ids.windows(2).zip(text.as_bytes().windows(2)) {
         if letters[0] == b'\n' {
@@ -224,7 +225,7 @@ fn assert_within(allowed: &RangeInclusive<f64>, losses: &[(String, f64)]) {
 #[track_caller]
 fn assert_not_enough(experiment: &Experiment, order: usize) {
     let entropy = experiment.entropy().expect("a made text");
-    let loss = conditional_entropy(experiment.ids(), order);
+    let loss = conditional_entropy(&ids(experiment.text()), order);
     assert!((1.0 + 10.0 * CLOSE) * entropy < loss, "{order} characters give {loss}, all {entropy}");
 }
 
@@ -276,5 +277,9 @@ fn each_trained<R: Send>(
 
 /// Of the validation text, in nats per character.
 fn loss(trainer: &mut Trainer<'_, f32>) -> f64 {
-    trainer.evaluate().expect("a validation text").0
+    trainer.evaluate().expect("a made text").expect("a validation text").0
+}
+
+fn ids(text: Excerpt<'_>) -> Vec<u32> {
+    text.to_ids().expect("a made text")
 }

@@ -1,17 +1,19 @@
 //! Text in, windows out, and weights on disk.
 //!
-//! A [`Source`] reads or makes a text, a [`Tokenizer`] turns it into indices and back,
+//! A [`Source`] finds or makes a text, the [`Corpus`], a [`Tokenizer`] turns it into indices and back,
 //! [`Windows`] cut the indices, and [`TensorFile`] reads and writes named tensors. This crate
 //! knows no model: what the tensors mean is its caller's business.
 
+mod corpus;
 mod regular;
 pub mod source;
 pub mod tensor_file;
 pub mod tokenizer;
 mod windows;
 
+pub use corpus::{Corpus, EncodedCorpus, Excerpt, Reader};
 pub use regular::read_regular;
-pub use source::{Corpus, EncodedCorpus, Paths, Source, TextError, builtin_sources, read_text};
+pub use source::{Paths, Source, TextError, builtin_sources};
 pub use tensor_file::{FileError, StoredTensor, TensorFile, Values};
 pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};
 pub use windows::{Lanes, Lengths, Window, WindowRule, Windows};

@@ -1,14 +1,14 @@
 //! Files that end: a pipe or a device might be waited for, or read, for ever.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Opens a regular file, and says how long it is.
+/// Opens a regular file.
 ///
 /// # Errors
 /// If it cannot be opened, or is something else.
-pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
+pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     // Opening a pipe would wait for a writer already.
     let is_other = |kind: std::fs::FileType| !kind.is_file() && !kind.is_dir();
     if is_other(std::fs::metadata(path)?.file_type()) {
@@ -17,7 +17,7 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     match metadata.is_file() {
-        true => Ok((file, metadata.len())),
+        true => Ok((file, metadata)),
         false => Err(io::ErrorKind::IsADirectory.into()),
     }
 }
@@ -27,8 +27,8 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
 /// # Errors
 /// If it cannot be read, or is something else.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let (mut file, len) = open(path)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+    let (mut file, metadata) = open(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -186,9 +186,9 @@ impl TensorFile {
     /// # Errors
     /// If the file cannot be read, or anything in it is not as it should be.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let (file, len) = crate::regular::open(path)
+        let (file, metadata) = crate::regular::open(path)
             .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-        Self::from_reader(file, len, path)
+        Self::from_reader(file, metadata.len(), path)
     }
 
     /// Writes the file: all of it or nothing, on disk when this returns.

@@ -195,6 +195,12 @@ impl Error {
                 "data.path is relative to the config file; in it * stands for any characters of a name".into()
             }
             Self::Text(TextError::Empty { .. }) => "put some text into it".into(),
+            Self::Text(TextError::Changed { .. }) => {
+                "leave a text as it is while it is trained on, or train on a copy of it".into()
+            }
+            Self::Text(TextError::Unknown { .. }) => {
+                "take a text of the model's characters, or train with tokenizer = \"char_byte\"".into()
+            }
             Self::Text(TextError::NotUtf8 { utf16: true, .. }) => {
                 "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`".into()
             }

@@ -13,7 +13,7 @@ pub struct Memory {
     pub activations: u128,
     /// A checkpoint while it is written.
     pub checkpoint: u128,
-    /// The text as indices, the windows cut from it not counted.
+    /// The text where it is held, what is known of its places, and what each lane reads.
     pub text: u128,
 }
 

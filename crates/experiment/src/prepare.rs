@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use data_io::{EncodedCorpus, Tokenizer, Windows};
+use data_io::{EncodedCorpus, Excerpt, Tokenizer, Windows};
 use registry::Document;
 use registry::range::Share;
 use rnn_model::{Dims, Model};
@@ -21,27 +21,14 @@ pub struct Experiment {
     config: Config,
     /// The config file's name without directories and ending: what a run directory is called.
     name: String,
-    tokenizer: Box<dyn Tokenizer>,
-    ids: Vec<u32>,
-    train: Part,
-    val: Part,
-    entropy: Option<f64>,
+    corpus: EncodedCorpus,
+    /// The places of the training text.
+    train: Range<usize>,
+    /// The places of the validation text.
+    val: Range<usize>,
     windows: Windows,
     initial: Vec<f64>,
     memory: Memory,
-}
-
-/// A part of the text.
-struct Part {
-    range: Range<usize>,
-    /// Where documents start, counted from the start of the part.
-    documents: Vec<usize>,
-}
-
-impl Part {
-    fn of(corpus: &EncodedCorpus, range: Range<usize>) -> Self {
-        Self { documents: corpus.documents_in(range.clone()), range }
-    }
 }
 
 impl Experiment {
@@ -53,15 +40,14 @@ impl Experiment {
         let config = Config::parse(document, parts)?;
         let corpus = config.source.read()?;
         let place = || config.text_place();
-        let tokenizer = config.tokenizer.fit(&corpus.text);
-        let encoded =
-            corpus.encode(&*tokenizer).expect("a vocabulary holds the text it was made from");
-        let EncodedCorpus { ids, .. } = &encoded;
-        if ids.iter().all(|id| *id == ids[0]) {
-            return Err(Error::OneSymbol { place: place(), symbol: tokenizer.decode(&ids[..1]) });
+        let tokenizer = config.tokenizer.fit(&corpus)?;
+        let corpus = corpus.encode(tokenizer)?;
+        let (tokenizer, len) = (corpus.tokenizer(), corpus.len());
+        if let Some(id) = corpus.excerpt(0..len).only_symbol()? {
+            return Err(Error::OneSymbol { place: place(), symbol: tokenizer.decode(&[id]) });
         }
 
-        let [train, val, _] = cut(ids.len(), config.data.split);
+        let [train, val, _] = cut(len, config.data.split);
         let too_short =
             |part, chars, needed| Error::TooShort { place: place(), part, chars, needed };
         let rule = config.train.window_rule();
@@ -71,7 +57,8 @@ impl Experiment {
             return Err(too_short("validation", val.len(), 2));
         }
 
-        let (n_params, memory) = estimate(&config, tokenizer.vocab_size(), ids.len());
+        let text = corpus.memory(rule.batch_size + 1);
+        let (n_params, memory) = estimate(&config, tokenizer.vocab_size(), text);
         let available = memory::of_machine();
         if available < memory.total() {
             let (file, needed) = (document.name().to_owned(), memory.total());
@@ -80,9 +67,7 @@ impl Experiment {
         let stem = Path::new(document.name()).file_stem();
         let name = stem.map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
         let initial = initial_weights(&config, tokenizer.vocab_size(), n_params as usize)?;
-        let (train, val) = (Part::of(&encoded, train), Part::of(&encoded, val));
-        let (ids, entropy) = (encoded.ids, corpus.entropy);
-        Ok(Self { config, name, tokenizer, ids, train, val, entropy, windows, initial, memory })
+        Ok(Self { config, name, corpus, train, val, windows, initial, memory })
     }
 
     /// The config.
@@ -97,37 +82,27 @@ impl Experiment {
 
     /// The vocabulary.
     pub fn tokenizer(&self) -> &dyn Tokenizer {
-        &*self.tokenizer
+        self.corpus.tokenizer()
     }
 
-    /// The whole text as indices.
-    pub fn ids(&self) -> &[u32] {
-        &self.ids
+    /// The whole text.
+    pub fn text(&self) -> Excerpt<'_> {
+        self.corpus.excerpt(0..self.corpus.len())
     }
 
     /// The part of the text that is trained on.
-    pub fn train_ids(&self) -> &[u32] {
-        &self.ids[self.train.range.clone()]
-    }
-
-    /// Where documents start in it, the first at 0.
-    pub fn train_documents(&self) -> &[usize] {
-        &self.train.documents
+    pub fn train_text(&self) -> Excerpt<'_> {
+        self.corpus.excerpt(self.train.clone())
     }
 
     /// The part of the text that is held out for validation; may be empty.
-    pub fn val_ids(&self) -> &[u32] {
-        &self.ids[self.val.range.clone()]
-    }
-
-    /// Where documents start in it, the first at 0.
-    pub fn val_documents(&self) -> &[usize] {
-        &self.val.documents
+    pub fn val_text(&self) -> Excerpt<'_> {
+        self.corpus.excerpt(self.val.clone())
     }
 
     /// Nats per character that the text holds on average, where that is known.
     pub fn entropy(&self) -> Option<f64> {
-        self.entropy
+        self.corpus.entropy()
     }
 
     /// The windows of the training text, before the first.
@@ -204,8 +179,9 @@ fn cut(len: usize, split: [Share; 3]) -> [Range<usize>; 3] {
     [0..first, first..second, second..len]
 }
 
-/// Number of parameters and memory of a run, found without taking any of that memory.
-fn estimate(config: &Config, vocab_size: usize, text_len: usize) -> (u128, Memory) {
+/// Number of parameters and memory of a run, found without taking any of that memory but that for
+/// the text.
+fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
     let rule = config.train.window_rule();
     let (vocab, rows) = (vocab_size as u128, rule.batch_size as u128 * rule.max_len() as u128);
     let hidden_size = config.model.hidden_size.as_usize() as u128;
@@ -246,7 +222,7 @@ fn estimate(config: &Config, vocab_size: usize, text_len: usize) -> (u128, Memor
         activations: activations * size,
         // The tensors of a checkpoint, and the bytes of its file.
         checkpoint: 2 * (n_params + optimizer) * size,
-        text: 4 * text_len as u128,
+        text,
     };
     (n_params, memory)
 }

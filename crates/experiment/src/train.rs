@@ -65,7 +65,7 @@ fn train_in<T: Dtype>(
 
         let mut best = false;
         if config.eval.every.is_due(step)
-            && let Some((nats_per_char, chars)) = trainer.evaluate()
+            && let Some((nats_per_char, chars)) = trainer.evaluate()?
         {
             best = outcome.best.is_none_or(|(_, least)| nats_per_char < least);
             if best {

@@ -1,6 +1,6 @@
 //! The body of the training loop: one window after the other.
 
-use data_io::{Window, Windows};
+use data_io::{Reader, Window, Windows};
 use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
 use tensor_core::reduce::{all_finite, norm};
@@ -41,6 +41,8 @@ pub struct Trainer<'e, T> {
     schedule: WarmUp,
     windows: Windows,
     window: Window,
+    /// The training text.
+    text: Reader<'e>,
     step: u64,
     /// Characters read so far.
     chars: u64,
@@ -85,6 +87,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             schedule: config.build_schedule(),
             windows: *experiment.windows(),
             window: rule.new_window(),
+            text: experiment.train_text().reader(rule.batch_size),
             step: 0,
             chars: 0,
             smooth_nats_per_char: libm::log(vocab_size as f64),
@@ -92,7 +95,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
                 generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1)),
                 rng: stream(rule.seed, Stream::Sample),
             },
-            evaluator: (!experiment.val_ids().is_empty()).then(|| {
+            evaluator: (!experiment.val_text().is_empty()).then(|| {
                 let model = build_model::<T>(config, Mode::Read, vocab_size, 1, EVAL_STEPS);
                 Evaluator { state: model.zero_state(), model }
             }),
@@ -107,14 +110,13 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// # Errors
     /// If the loss or the gradient is not finite; then the step is not taken, and parameters, state and
     /// place in the text are as they were. Also if the update makes a weight that is not finite: that
-    /// ends the training, see [`is_finite`](Self::is_finite).
+    /// ends the training, see [`is_finite`](Self::is_finite). Also if the text cannot be read any more.
     pub fn step(&mut self) -> Result<StepReport, Error> {
         let config = self.experiment.config();
         let step = self.step + 1;
 
         let mut windows = self.windows;
-        let (ids, documents) = (self.experiment.train_ids(), self.experiment.train_documents());
-        windows.read(ids, documents, &mut self.window);
+        windows.read(&mut self.text, &mut self.window)?;
         let window = rnn_model::Window { x: self.window.x(), resets: self.window.resets() };
 
         self.model.draw_masks(&mut stream_at(windows.rule().seed, Stream::Dropout, step));
@@ -217,26 +219,27 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// The mean loss over the whole validation text, read from its start with the state carried within
     /// each document, and the number of its characters that were predicted. `None` without such a
     /// text. A schedule that listens hears of it.
-    pub fn evaluate(&mut self) -> Option<(f64, u64)> {
+    ///
+    /// # Errors
+    /// If the text cannot be read any more.
+    pub fn evaluate(&mut self) -> Result<Option<(f64, u64)>, Error> {
         let weights = averaged(&self.theta, &self.average);
-        let Evaluator { model, state } = self.evaluator.as_mut()?;
-        let ids = self.experiment.val_ids();
-        let (x, y) = (&ids[..ids.len() - 1], &ids[1..]);
-        let mut resets = vec![false; ids.len()];
-        for start in self.experiment.val_documents() {
-            resets[*start] = true;
-        }
+        let Some(Evaluator { model, state }) = &mut self.evaluator else { return Ok(None) };
+        let text = self.experiment.val_text();
+        let (mut reader, n) = (text.reader(1), text.len() - 1);
+        let (mut ids, mut resets) = ([0; EVAL_STEPS + 1], [false; EVAL_STEPS + 1]);
         let mut total = 0.0;
-        let windows = x.chunks(EVAL_STEPS).zip(y.chunks(EVAL_STEPS)).zip(resets.chunks(EVAL_STEPS));
-        for ((x, y), resets) in windows {
-            let resets = &resets[..x.len()];
-            model.forward(weights, rnn_model::Window { x, resets }, state);
-            total += model.loss(y, self.experiment.config().train.loss).to_f64();
+        for start in (0..n).step_by(EVAL_STEPS) {
+            let len = EVAL_STEPS.min(n - start);
+            reader.read(0, start, &mut ids[..=len], &mut resets[..=len])?;
+            let window = rnn_model::Window { x: &ids[..len], resets: &resets[..len] };
+            model.forward(weights, window, state);
+            total += model.loss(&ids[1..=len], self.experiment.config().train.loss).to_f64();
             model.carry(state);
         }
-        let nats_per_char = total / y.len() as f64;
+        let nats_per_char = total / n as f64;
         self.schedule.observe(nats_per_char);
-        Some((nats_per_char, y.len() as u64))
+        Ok(Some((nats_per_char, n as u64)))
     }
 
     /// Updates made so far.

@@ -1,7 +1,7 @@
 //! Case folded characters: `char` for a text in lower case.
 
 use data_io::tokenizer::Char;
-use data_io::{BuildTokenizer, Tokenizer, UnknownSymbol};
+use data_io::{BuildTokenizer, Corpus, TextError, Tokenizer, UnknownSymbol};
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,15 +28,16 @@ impl Lower {
         ascii.into_iter().chain(unicode.into_iter().flatten())
     }
 
-    /// Character by character, so that a text folds to the same wherever it is cut.
     fn fold_all(self, text: &str) -> String {
         text.chars().flat_map(|symbol| self.fold(symbol)).collect()
     }
 }
 
 impl BuildTokenizer for Lower {
-    fn fit(&self, text: &str) -> Box<dyn Tokenizer> {
-        Box::new(Folded { keys: *self, chars: Char {}.fit(&self.fold_all(text)) })
+    fn fit(&self, corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError> {
+        let folded = corpus.characters()?.into_keys().flat_map(|symbol| self.fold(symbol));
+        let chars = Char {}.fit(&folded.collect::<String>().into())?;
+        Ok(Box::new(Folded { keys: *self, chars }))
     }
 
     fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>> {
@@ -56,15 +57,19 @@ impl Tokenizer for Folded {
         self.chars.vocab_size()
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownSymbol> {
-        self.chars.encode(&self.keys.fold_all(text)).map_err(|unknown| {
-            // Whoever wrote the text knows it as it was.
-            let origin = |(at, symbol)| self.keys.fold(symbol).map(move |_| (at, symbol));
-            let (at, symbol) = (text.chars().enumerate().flat_map(origin))
-                .nth(unknown.position - 1)
-                .expect("it came from there");
-            UnknownSymbol { symbol, position: at + 1 }
-        })
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {
+        for (before, symbol) in text.chars().enumerate() {
+            for folded in self.keys.fold(symbol) {
+                let result = self.chars.encode_into(folded.encode_utf8(&mut [0; 4]), ids);
+                // Whoever wrote the text knows the symbol as it was.
+                result.map_err(|_| UnknownSymbol { symbol, position: before + 1 })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn boundary(&self, text: &str) -> usize {
+        text.len()
     }
 
     fn bytes(&self, id: u32) -> &[u8] {
@@ -80,20 +85,24 @@ impl Tokenizer for Folded {
 mod tests {
     use super::*;
 
+    fn fit(keys: Lower, text: &str) -> Box<dyn Tokenizer> {
+        keys.fit(&text.into()).expect("made")
+    }
+
     #[test]
     fn a_text_comes_back_in_lower_case() {
-        let tokenizer = Lower::default().fit("Ärger im İZ, ΑΣ Β");
+        let tokenizer = fit(Lower::default(), "Ärger im İZ, ΑΣ Β");
         let ids = tokenizer.encode("ÄRGER").expect("known");
         assert_eq!(tokenizer.decode(&ids), "ärger");
         assert_eq!(tokenizer.decode(&tokenizer.encode("ΣΑ İ").expect("known")), "σα i\u{307}");
 
-        let tokenizer = Lower { ascii: true }.fit("ÄrgeR");
+        let tokenizer = fit(Lower { ascii: true }, "ÄrgeR");
         assert_eq!(tokenizer.symbols(), ["e", "g", "r", "Ä"]);
     }
 
     #[test]
     fn an_unknown_symbol_is_named_as_it_stands_in_the_text() {
-        let tokenizer = Lower::default().fit("i\u{307} a");
+        let tokenizer = fit(Lower::default(), "i\u{307} a");
         let unknown = UnknownSymbol { symbol: 'Q', position: 3 };
         assert_eq!(tokenizer.encode("İaQ"), Err(unknown));
     }

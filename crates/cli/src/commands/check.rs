@@ -45,10 +45,10 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "text        {} characters, {} unique; {} to train on, {} to validate with",
-        experiment.ids().len(),
+        experiment.text().len(),
         experiment.tokenizer().vocab_size(),
-        experiment.train_ids().len(),
-        experiment.val_ids().len(),
+        experiment.train_text().len(),
+        experiment.val_text().len(),
     )?;
     writeln!(
         out,

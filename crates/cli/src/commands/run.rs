@@ -24,7 +24,7 @@ pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
 
     let heading = format!(
         "data has {} characters, {} unique.",
-        experiment.ids().len(),
+        experiment.text().len(),
         experiment.tokenizer().vocab_size()
     );
     if let Err(error) = writeln!(console.out, "{heading}").and_then(|()| console.out.flush()) {

@@ -14,7 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::rng::{Stream, stream};
 
-use super::{Corpus, Source, TextError, below, check_letters, letter};
+use super::{Source, TextError, below, check_letters, letter};
+use crate::Corpus;
 
 /// Keys of `copy`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -80,15 +81,15 @@ impl Source for Copy {
         }
         text.truncate(length);
         // As a separator does, a line end opens the next document.
-        let line_ends = text.match_indices('\n').map(|(at, _)| at);
-        let documents = [0].into_iter().chain(line_ends).collect();
-        Ok(Corpus { text, documents, entropy: Some(self.entropy()) })
+        Ok(Corpus::from(text).separated_by("\n").with_entropy(self.entropy()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BuildTokenizer;
+    use crate::tokenizer::Char;
 
     fn example() -> Copy {
         let (symbols, width, delay) = (Size::new(4), Size::new(5), Count::new(3));
@@ -97,26 +98,36 @@ mod tests {
 
     #[test]
     fn the_second_half_of_a_line_is_the_first() {
-        let corpus = example().read().expect("made");
-        for line in corpus.text.lines().take(10_000) {
+        let text = example().read().expect("made").text().expect("made");
+        for line in text.lines().take(10_000) {
             assert_eq!((line.len(), &line[5..8]), (13, "..."));
             assert_eq!(line[..5], line[8..]);
         }
-        assert_eq!(corpus.documents[..3], [0, 13, 27]);
-        assert!(corpus.documents[1..].iter().all(|start| corpus.text[*start..].starts_with('\n')));
+    }
+
+    #[test]
+    fn a_line_end_opens_a_document() {
+        let corpus = example().read().expect("made");
+        let (text, tokenizer) = (corpus.text().expect("made"), Char {}.fit(&corpus));
+        let corpus = corpus.encode(tokenizer.expect("made")).expect("its own text");
+        let (mut ids, mut starts) = (vec![0; text.len()], vec![false; text.len()]);
+        corpus.excerpt(0..text.len()).reader(1).read(0, 0, &mut ids, &mut starts).expect("made");
+        let line_ends = text.bytes().map(|byte| byte == b'\n').skip(1);
+        assert_eq!(starts, [true].into_iter().chain(line_ends).collect::<Vec<_>>());
     }
 
     #[test]
     fn the_letters_hold_as_much_as_the_rate_says() {
         let corpus = example().read().expect("made");
+        let text = corpus.text().expect("made");
         let mut counts = [0.0; 4];
-        let letters = corpus.text.lines().take(10_000).flat_map(|line| line[..5].bytes());
+        let letters = text.lines().take(10_000).flat_map(|line| line[..5].bytes());
         letters.for_each(|letter| counts[usize::from(letter - b'a')] += 1.0 / 50_000.0);
         // A share of 1/4 among 50,000 has a standard error of 0.0019; the entropy of shares that
         // are off by so little differs from ln 4 by their squares.
         assert!(counts.iter().all(|share| (share - 0.25_f64).abs() < 0.008), "{counts:?}");
         let per_char = 5.0 * super::super::entropy(&counts) / 14.0;
-        assert!((per_char - corpus.entropy.expect("known")).abs() < 1e-4);
-        assert!((corpus.entropy.expect("known") - 5.0 / 14.0 * 4.0_f64.ln()).abs() < 1e-12);
+        assert!((per_char - corpus.entropy().expect("known")).abs() < 1e-4);
+        assert!((corpus.entropy().expect("known") - 5.0 / 14.0 * 4.0_f64.ln()).abs() < 1e-12);
     }
 }

@@ -15,7 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::rng::{Stream, stream, uniform};
 
-use super::{Corpus, Source, TextError, below, entropy};
+use super::{Source, TextError, below, entropy};
+use crate::Corpus;
 
 const OPEN: [char; 4] = ['(', '[', '{', '<'];
 const CLOSE: [char; 4] = [')', ']', '}', '>'];
@@ -114,7 +115,7 @@ impl Source for Dyck {
                 text.push(CLOSE[kind]);
             }
         }
-        Ok(Corpus { text, documents: vec![0], entropy: Some(self.entropy()) })
+        Ok(Corpus::from(text).with_entropy(self.entropy()))
     }
 }
 
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn every_bracket_closes_what_was_opened_within_the_depth() {
         for (kinds, max_depth, p_open) in SHAPES {
-            let text = dyck(kinds, max_depth, p_open).read().expect("made").text;
+            let text = dyck(kinds, max_depth, p_open).read().expect("made").text().expect("made");
             let (mut stack, mut deepest) = (Vec::new(), 0);
             for bracket in text.chars() {
                 match OPEN.iter().position(|open| *open == bracket) {
@@ -180,8 +181,8 @@ mod tests {
         for (kinds, max_depth, p_open) in SHAPES {
             let dyck = dyck(kinds, max_depth, p_open);
             let corpus = dyck.read().expect("made");
-            let rate = corpus.entropy.expect("known");
-            let loss = loss_of_the_best(dyck, &corpus.text);
+            let rate = corpus.entropy().expect("known");
+            let loss = loss_of_the_best(dyck, &corpus.text().expect("made"));
             // A character's loss is at most ln 4 + 1 here; a walk returns to depth 0 often enough
             // that 400,000 characters are worth thousands of independent ones.
             assert!((loss - rate).abs() < 0.01, "{dyck:?}: {loss} and {rate}");
@@ -193,7 +194,7 @@ mod tests {
         for (kinds, max_depth, p_open) in SHAPES {
             let dyck = dyck(kinds, max_depth, p_open);
             let expected = dyck.depth_shares();
-            let text = dyck.read().expect("made").text;
+            let text = dyck.read().expect("made").text().expect("made");
             let mut found = vec![0.0; expected.len()];
             let mut depth = 0;
             for bracket in text.chars() {

@@ -14,7 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::rng::{Rng, Stream, normal, stream, uniform};
 
-use super::{Corpus, Source, TextError, check_letters, entropy, letter};
+use super::{Source, TextError, check_letters, entropy, letter};
+use crate::Corpus;
 
 /// The share of every row that is the same for all letters.
 const EVEN_SHARE: f64 = 0.01;
@@ -101,7 +102,7 @@ impl Source for Markov {
         let chain = Chain::draw(self, &mut rng);
         let stationary = chain.stationary();
         let text = chain.write(self, &stationary, &mut rng);
-        Ok(Corpus { text, documents: vec![0], entropy: Some(chain.entropy(&stationary)) })
+        Ok(Corpus::from(text).with_entropy(chain.entropy(&stationary)))
     }
 }
 
@@ -316,9 +317,9 @@ mod tests {
         for (order, symbols, concentration) in SHAPES {
             let keys = markov(order, symbols, concentration);
             let corpus = keys.read().expect("made");
-            let rate = corpus.entropy.expect("known");
-            let surprisals = keys.surprisals(&corpus.text);
-            assert_eq!(surprisals.len(), corpus.text.len() - order as usize);
+            let (rate, text) = (corpus.entropy().expect("known"), corpus.text().expect("made"));
+            let surprisals = keys.surprisals(&text);
+            assert_eq!(surprisals.len(), text.len() - order as usize);
             let loss = surprisals.iter().sum::<f64>() / surprisals.len() as f64;
             // One character's loss deviates from the rate by about one nat, and characters depend on
             // each other over some tens of them: √(50/400,000).
@@ -332,7 +333,7 @@ mod tests {
             let keys = markov(order, symbols, concentration);
             let corpus = keys.read().expect("made");
             let chain = chain(&keys);
-            let counts = counts(&chain, order as usize, &corpus.text);
+            let counts = counts(&chain, order as usize, &corpus.text().expect("made"));
             let n: f64 = counts.iter().sum();
             let mut found = 0.0;
             for row in counts.chunks_exact(chain.symbols) {
@@ -343,7 +344,7 @@ mod tests {
             // Counting fits a table to the text, which flatters it by half a nat for each free
             // entry.
             let flattery = chain.n_contexts() as f64 * (symbols - 1) as f64 / 2.0 / n;
-            let rate = corpus.entropy.expect("known");
+            let rate = corpus.entropy().expect("known");
             assert!((found - rate).abs() < 0.011 + flattery, "{keys:?}: {found} and {rate}");
         }
     }
@@ -371,7 +372,7 @@ mod tests {
     fn concentration_goes_from_one_letter_to_all_alike() {
         let rate = |concentration| {
             let keys = Markov { length: Length::new(1), ..markov(1, 4, concentration) };
-            keys.read().expect("made").entropy.expect("known")
+            keys.read().expect("made").entropy().expect("known")
         };
         // With one letter taking all, the even hundredth is what is left to guess.
         let certain = entropy(&[0.99 + 0.0025, 0.0025, 0.0025, 0.0025]);

@@ -9,7 +9,6 @@ mod markov;
 mod text;
 
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use registry::range::Size;
@@ -19,15 +18,15 @@ use tensor_core::rng::{Rng, uniform};
 pub use self::copy::Copy;
 pub use self::dyck::Dyck;
 pub use self::markov::Markov;
-pub use self::text::{Paths, Text, read_text};
-use crate::{Tokenizer, UnknownSymbol};
+pub use self::text::{Paths, Text};
+use crate::{Corpus, UnknownSymbol};
 
 /// Where a text comes from: what `data.kind` names.
 pub trait Source: Send + Sync {
-    /// Reads or makes the whole text, the same one each time.
+    /// Finds or makes the text, the same one each time.
     ///
     /// # Errors
-    /// If a file cannot be read or holds no text.
+    /// If there is no text.
     fn read(&self) -> Result<Corpus, TextError>;
 
     /// What every document starts with; empty where there is nothing they have in common.
@@ -44,58 +43,6 @@ pub fn entry<P: Part + Source>() -> Entry<dyn Source> {
 /// Every source this crate offers, by the name a config uses.
 pub fn builtin_sources() -> Registry<dyn Source> {
     Registry::new("source", [entry::<Copy>(), entry::<Dyck>(), entry::<Markov>(), entry::<Text>()])
-}
-
-/// A text, and what is known of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Corpus {
-    /// All of it.
-    pub text: String,
-    /// Where each document starts, in bytes of `text`, in order. The first starts at 0; a model
-    /// forgets at each of them what it read before.
-    pub documents: Vec<usize>,
-    /// Nats per character that the text holds on average, which no model's loss can fall below
-    /// other than by luck or by heart. `None` where nobody knows.
-    pub entropy: Option<f64>,
-}
-
-/// A [`Corpus`] as indices into a vocabulary.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedCorpus {
-    /// The indices of the text.
-    pub ids: Vec<u32>,
-    /// Where each document starts, in positions of `ids`, in order.
-    pub documents: Vec<usize>,
-}
-
-impl Corpus {
-    /// The corpus in the symbols of `tokenizer`, none of which spans two documents.
-    ///
-    /// # Errors
-    /// On a symbol that the vocabulary does not have.
-    pub fn encode(&self, tokenizer: &dyn Tokenizer) -> Result<EncodedCorpus, UnknownSymbol> {
-        let (mut ids, mut documents) = (Vec::new(), Vec::with_capacity(self.documents.len()));
-        let ends = self.documents.iter().skip(1).copied().chain([self.text.len()]);
-        for (start, end) in self.documents.iter().copied().zip(ends) {
-            documents.push(ids.len());
-            let document = tokenizer.encode(&self.text[start..end]).map_err(|unknown| {
-                let position = self.text[..start].chars().count() + unknown.position;
-                UnknownSymbol { position, ..unknown }
-            })?;
-            ids.extend(document);
-        }
-        Ok(EncodedCorpus { ids, documents })
-    }
-}
-
-impl EncodedCorpus {
-    /// The starts of documents in a part of the text, counted from its own start. That is one of
-    /// them, since nothing is remembered from before.
-    pub fn documents_in(&self, part: Range<usize>) -> Vec<usize> {
-        let inside = |start: &&usize| part.start < **start && **start < part.end;
-        let starts = self.documents.iter().filter(inside).map(|start| start - part.start);
-        [0].into_iter().chain(starts).collect()
-    }
 }
 
 /// A text that cannot be trained on.
@@ -143,6 +90,20 @@ pub enum TextError {
         /// The file, the first of several.
         path: PathBuf,
     },
+    /// A file that is no longer what was read of it at first.
+    #[error("the text was changed while it was in use")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A symbol that the vocabulary does not have.
+    #[error("{unknown}")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The symbol, and where it is in the file.
+        unknown: UnknownSymbol,
+    },
 }
 
 impl TextError {
@@ -153,7 +114,9 @@ impl TextError {
             | Self::NoMatch { path }
             | Self::Pattern { path, .. }
             | Self::NotUtf8 { path, .. }
-            | Self::Empty { path } => path,
+            | Self::Empty { path }
+            | Self::Changed { path }
+            | Self::Unknown { path, .. } => path,
         }
     }
 }
@@ -190,7 +153,6 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::builtin_tokenizers;
 
     pub(super) fn choose(config: &str) -> Result<Chosen<dyn Source>, String> {
         let mut registry = builtin_sources();
@@ -212,15 +174,14 @@ mod tests {
 
     impl Source for Alphabet {
         fn read(&self) -> Result<Corpus, TextError> {
-            let text = ('a'..='z').collect();
-            Ok(Corpus { text, documents: vec![0], entropy: Some(0.0) })
+            Ok(Corpus::from(('a'..='z').collect::<String>()).with_entropy(0.0))
         }
     }
 
     #[test]
     fn a_source_from_outside_is_chosen_by_its_name() {
         let corpus = choose("data.kind = \"alphabet\"").expect("registered").read();
-        assert_eq!(corpus.expect("always").text.len(), 26);
+        assert_eq!(corpus.expect("always").text().expect("made").len(), 26);
     }
 
     #[test]
@@ -234,16 +195,13 @@ mod tests {
             let corpus = read(5000, 1);
             assert_eq!(corpus, read(5000, 1), "{kind}");
             assert_ne!(corpus, read(5000, 2), "{kind}");
-            assert_eq!(corpus.text.len(), 5000, "{kind}");
-            assert_eq!(corpus.text[..3000], read(3000, 1).text, "{kind}");
-            assert_eq!(read(1, 1).text, corpus.text[..1], "{kind}");
-            let documents = &corpus.documents;
-            assert!(documents[0] == 0 && documents.is_sorted_by(|a, b| a < b), "{kind}");
-            let largest = (corpus.text.len() as f64).ln();
-            assert!(
-                corpus.entropy.is_some_and(|entropy| (0.0..largest).contains(&entropy)),
-                "{kind}"
-            );
+            let text = |corpus: &Corpus| corpus.text().expect("made");
+            assert_eq!(text(&corpus).len(), 5000, "{kind}");
+            assert_eq!(text(&corpus)[..3000], text(&read(3000, 1)), "{kind}");
+            assert_eq!(text(&read(1, 1)), text(&corpus)[..1], "{kind}");
+            let largest = (text(&corpus).len() as f64).ln();
+            let entropy = corpus.entropy().expect("known");
+            assert!((0.0..largest).contains(&entropy), "{kind}");
         }
     }
 
@@ -252,7 +210,8 @@ mod tests {
         let check = |kind: &str, begins: &str, entropy: f64| {
             let source = choose(&format!("data = {{ kind = \"{kind}\", length = 60 }}"));
             let corpus = source.expect("valid").read().expect("made without files");
-            assert_eq!((corpus.text.as_str(), corpus.entropy), (begins, Some(entropy)), "{kind}");
+            let text = corpus.text().expect("made");
+            assert_eq!((text.as_str(), corpus.entropy()), (begins, Some(entropy)), "{kind}");
         };
         check(
             "copy",
@@ -298,34 +257,5 @@ mod tests {
             "`data.path` invalid type: integer `3`, expected a path or an array of paths",
         );
         check("path = []", "`data.path` invalid length 0, expected a path or an array of paths");
-    }
-
-    #[test]
-    fn documents_start_where_their_first_index_is() {
-        let text = "héa\nb\n漢字".to_owned();
-        let corpus = Corpus { text, documents: vec![0, 4, 6, 7], entropy: None };
-        let positions =
-            [("byte", [0, 4, 6, 7]), ("char", [0, 3, 5, 6]), ("char_byte", [0, 4, 6, 7])];
-        for (name, expected) in positions {
-            let registry = builtin_tokenizers();
-            let document = Document::new("config", format!("tokenizer = \"{name}\""), [""; 0]);
-            let part = document.parse().and_then(|mut root| root.part("tokenizer", ""));
-            let builder = part.and_then(|part| registry.choose(part)).expect("registered");
-            let tokenizer = builder.fit(&corpus.text);
-            let encoded = corpus.encode(&*tokenizer).expect("its own text");
-            assert_eq!(encoded.documents, expected, "{name}");
-            assert_eq!(tokenizer.decode(&encoded.ids), corpus.text, "{name}");
-            assert_eq!(encoded.documents_in(0..100), expected, "{name}");
-            let [_, second, third, fourth] = expected;
-            let inside = encoded.documents_in(second + 1..fourth);
-            assert_eq!(inside, [0, third - second - 1], "{name}");
-            assert_eq!(encoded.documents_in(third..fourth), [0], "{name}");
-            if name == "char" {
-                let unknown = Corpus { text: "héa\nb\nx".into(), ..corpus.clone() };
-                let unknown = Corpus { documents: vec![0, 4, 6], ..unknown };
-                let error = unknown.encode(&*tokenizer).expect_err("x is new");
-                assert_eq!((error.symbol, error.position), ('x', 7));
-            }
-        }
     }
 }

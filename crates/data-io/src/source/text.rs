@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Corpus, Source, TextError};
+use super::{Source, TextError};
+use crate::Corpus;
 
 /// Keys of `text`.
 ///
@@ -41,40 +42,11 @@ impl Part for Text {
 
 impl Source for Text {
     fn read(&self) -> Result<Corpus, TextError> {
-        let (mut text, mut documents) = (String::new(), Vec::new());
-        let files = self.path.files()?;
-        for file in &files {
-            let content = read_file(file)?;
-            add_document_starts(&mut documents, &text, &content, &self.separator);
-            text.push_str(&content);
-        }
-        match files.into_iter().next() {
-            Some(path) if text.is_empty() => Err(TextError::Empty { path }),
-            _ => Ok(Corpus { text, documents, entropy: None }),
-        }
+        Ok(Corpus::of_files(self.path.files()?)?.separated_by(&*self.separator))
     }
 
     fn opening(&self) -> &str {
         &self.separator
-    }
-}
-
-/// Adds the starts of documents in `content`, which follows `before` in the text.
-fn add_document_starts(documents: &mut Vec<usize>, before: &str, content: &str, separator: &str) {
-    let start = before.len();
-    if content.is_empty() {
-        return;
-    }
-    // A separator at the end of the last file has opened the document already.
-    let is_open = !separator.is_empty()
-        && before.ends_with(separator)
-        && documents.last().is_some_and(|last| last + separator.len() == start);
-    if !is_open {
-        documents.push(start);
-    }
-    if !separator.is_empty() {
-        let separators = content.match_indices(separator).map(|(at, _)| start + at);
-        documents.extend(separators.filter(|at| is_open || start < *at));
     }
 }
 
@@ -197,31 +169,6 @@ fn files_of(path: &str) -> Result<Vec<PathBuf>, TextError> {
     Ok(files)
 }
 
-/// Reads a whole text as it is: line ends and a byte order mark are characters like others.
-///
-/// # Errors
-/// If the file cannot be read, is empty, or is not UTF-8.
-pub fn read_text(path: &Path) -> Result<String, TextError> {
-    match read_file(path)? {
-        text if text.is_empty() => Err(TextError::Empty { path: path.to_owned() }),
-        text => Ok(text),
-    }
-}
-
-fn read_file(path: &Path) -> Result<String, TextError> {
-    let path = path.to_owned();
-    let bytes = match crate::read_regular(&path) {
-        Ok(bytes) => bytes,
-        Err(source) => return Err(TextError::Read { path, source }),
-    };
-    String::from_utf8(bytes).map_err(|error| {
-        let (offset, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
-        let line = 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count();
-        let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-        TextError::NotUtf8 { path, line, offset, byte: bytes[offset], utf16 }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -240,10 +187,10 @@ mod tests {
         directory
     }
 
-    fn read(directory: &TempDir, paths: &[&str], separator: &str) -> Result<Corpus, TextError> {
+    fn read(directory: &TempDir, paths: &[&str]) -> Result<Corpus, TextError> {
         let path = Paths::Many(paths.iter().map(ToString::to_string).collect());
         let path = path.map(|path| directory.path().join(path).display().to_string());
-        Text { path, separator: separator.into() }.read()
+        Text { path, separator: String::new() }.read()
     }
 
     #[test]
@@ -259,8 +206,8 @@ mod tests {
             ("e.txt", "É".as_bytes()),
         ]);
         let check = |paths: &[&str], expected: &str| {
-            let corpus = read(&directory, paths, "").expect("readable");
-            assert_eq!(corpus.text, expected, "{paths:?}");
+            let corpus = read(&directory, paths).expect("readable");
+            assert_eq!(corpus.text().expect("UTF-8"), expected, "{paths:?}");
         };
         check(&["e.txt"], "É");
         check(&["t/*.txt"], "ABT");
@@ -278,8 +225,12 @@ mod tests {
             ("[x]*/n2.txt", b"brackets"),
             ("xx/n3.txt", b"no"),
         ]);
-        assert_eq!(read(&directory, &["a[1].txt"], "").expect("there").text, "bracket");
-        assert_eq!(read(&directory, &["[x]*/n?.txt"], "").expect("there").text, "in brackets");
+        let check = |path: &str, expected: &str| {
+            let text = read(&directory, &[path]).and_then(|corpus| corpus.text());
+            assert_eq!(text.expect("there"), expected, "{path}");
+        };
+        check("a[1].txt", "bracket");
+        check("[x]*/n?.txt", "in brackets");
     }
 
     #[test]
@@ -292,7 +243,8 @@ mod tests {
             ("empty2.txt", b""),
         ]);
         let check = |paths: &[&str], name: &str, expected: &str| {
-            let error = read(&directory, paths, "").expect_err("unreadable");
+            let text = read(&directory, paths).and_then(|corpus| corpus.text());
+            let error = text.expect_err("unreadable");
             assert_eq!(error.path(), directory.path().join(name), "{paths:?}");
             let error = error.to_string();
             assert!(error.starts_with(expected), "{paths:?}: {error}");
@@ -305,41 +257,14 @@ mod tests {
         check(&["utf16.txt"], "utf16.txt", "not UTF-8: byte 0xff at offset 0");
         check(&["empty2.txt"], "empty2.txt", "the text is empty");
         check(&["empty*.txt"], "empty.txt", "the text is empty");
-        assert_eq!(read(&directory, &["empty.txt", "good.txt"], "").expect("some").documents, [0]);
 
-        let error = read(&directory, &["latin1.txt"], "").expect_err("not UTF-8");
-        assert!(matches!(error, TextError::NotUtf8 { line: 2, utf16: false, .. }));
-        let error = read(&directory, &["utf16.txt"], "").expect_err("not UTF-8");
-        assert!(matches!(error, TextError::NotUtf8 { line: 1, utf16: true, .. }));
-        let error = read_text(&directory.path().join("empty.txt")).expect_err("empty");
-        assert!(matches!(error, TextError::Empty { .. }));
-    }
+        let corpus = read(&directory, &["empty.txt", "good.txt"]).expect("some");
+        assert_eq!(corpus.text().expect("UTF-8"), "good");
 
-    #[test]
-    fn a_separator_opens_a_document() {
-        let check = |files: &[&str], separator: &str, expected: &[&str]| {
-            let (mut text, mut documents) = (String::new(), Vec::new());
-            for content in files {
-                add_document_starts(&mut documents, &text, content, separator);
-                text.push_str(content);
-            }
-            let ends = documents.iter().skip(1).copied().chain([text.len()]);
-            let found: Vec<_> =
-                documents.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect();
-            assert_eq!(found, expected, "{files:?}");
-        };
-        check(&["emma\nava\n"], "\n", &["emma", "\nava", "\n"]);
-        check(&["emma\nava"], "", &["emma\nava"]);
-        check(&["a", "b", "", "c"], "", &["a", "b", "c"]);
-        // Whether a file ends with the separator makes no difference to the next one.
-        check(&["emma\n", "ava\n"], "\n", &["emma", "\nava", "\n"]);
-        check(&["emma", "\nava"], "\n", &["emma", "\nava"]);
-        check(&["emma", "ava"], "\n", &["emma", "ava"]);
-        check(&["a\n", "\nb"], "\n", &["a", "\n", "\nb"]);
-        check(&["\n", "b"], "\n", &["\nb"]);
-        check(&["a\n\n\n", "b"], "\n\n", &["a", "\n\n\n", "b"]);
-        check(&["a<|é|>b<|é|>"], "<|é|>", &["a", "<|é|>b", "<|é|>"]);
-        // A separator across two files is none.
-        check(&["a\n", "\nb"], "\n\n", &["a\n", "\nb"]);
+        let error = |path: &str| read(&directory, &[path]).and_then(|corpus| corpus.text());
+        let latin1 = error("latin1.txt").expect_err("not UTF-8");
+        assert!(matches!(latin1, TextError::NotUtf8 { line: 2, utf16: false, .. }));
+        let utf16 = error("utf16.txt").expect_err("not UTF-8");
+        assert!(matches!(utf16, TextError::NotUtf8 { line: 1, utf16: true, .. }));
     }
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BuildTokenizer, Tokenizer, UnknownSymbol};
+use crate::{Corpus, TextError};
 
 /// `byte` has no keys.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -20,8 +21,8 @@ impl Part for Byte {
 }
 
 impl BuildTokenizer for Byte {
-    fn fit(&self, _text: &str) -> Box<dyn Tokenizer> {
-        Box::new(Bytes)
+    fn fit(&self, _corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError> {
+        Ok(Box::new(Bytes))
     }
 
     fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>> {
@@ -53,8 +54,17 @@ impl Tokenizer for Bytes {
         ALL_BYTES.len()
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownSymbol> {
-        Ok(text.bytes().map(u32::from).collect())
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {
+        ids.extend(text.bytes().map(u32::from));
+        Ok(())
+    }
+
+    fn boundary(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    fn count(&self, text: &str) -> Result<usize, UnknownSymbol> {
+        Ok(text.len())
     }
 
     fn bytes(&self, id: u32) -> &[u8] {
@@ -72,7 +82,7 @@ mod tests {
 
     #[test]
     fn an_index_is_the_value_of_its_byte() {
-        let tokenizer = Byte {}.fit("");
+        let tokenizer = Byte {}.fit(&Corpus::default()).expect("made");
         assert_eq!(tokenizer.encode("aé\n"), Ok(vec![97, 0xc3, 0xa9, 10]));
         assert_eq!(tokenizer.symbols()[..2], ["<0x00>", "<0x01>"]);
         assert_eq!(tokenizer.symbols()[255], "<0xFF>");

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BuildTokenizer, Tokenizer, UnknownSymbol};
+use crate::{Corpus, TextError};
 
 /// `char` has no keys.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -17,14 +18,8 @@ impl Part for Char {
 }
 
 impl BuildTokenizer for Char {
-    fn fit(&self, text: &str) -> Box<dyn Tokenizer> {
-        let mut symbols: Vec<char> = Vec::new();
-        for symbol in text.chars() {
-            if let Err(place) = symbols.binary_search(&symbol) {
-                symbols.insert(place, symbol);
-            }
-        }
-        Box::new(CharSet::new(symbols))
+    fn fit(&self, corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError> {
+        Ok(Box::new(CharSet::new(corpus.characters()?.into_keys().collect())))
     }
 
     fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>> {
@@ -34,17 +29,23 @@ impl BuildTokenizer for Char {
 
 /// Characters with their places in sorted order.
 pub(super) struct CharSet {
-    /// Sorted, so that a place is found by bisection.
-    chars: Vec<char>,
-    /// The same in UTF-8, to lend out.
+    /// The place of each code point up to the largest, or [`NOWHERE`].
+    places: Vec<u32>,
+    /// The characters in UTF-8, to lend out.
     strings: Vec<String>,
 }
+
+/// The place of a character that is not in a set.
+const NOWHERE: u32 = u32::MAX;
 
 impl CharSet {
     /// The set of `chars`, which are sorted and different.
     pub(super) fn new(chars: Vec<char>) -> Self {
-        let strings = chars.iter().map(char::to_string).collect();
-        Self { chars, strings }
+        let mut places = vec![NOWHERE; chars.last().map_or(0, |last| *last as usize + 1)];
+        for (place, symbol) in chars.iter().enumerate() {
+            places[*symbol as usize] = place as u32;
+        }
+        Self { places, strings: chars.iter().map(char::to_string).collect() }
     }
 
     /// The set with the given [`Tokenizer::symbols`], `None` if they are not sorted characters.
@@ -58,20 +59,28 @@ impl CharSet {
     }
 
     pub(super) fn find(&self, symbol: char) -> Option<u32> {
-        self.chars.binary_search(&symbol).ok().map(|place| place as u32)
+        self.places.get(symbol as usize).copied().filter(|place| *place != NOWHERE)
     }
 }
 
 impl Tokenizer for CharSet {
     fn vocab_size(&self) -> usize {
-        self.chars.len()
+        self.strings.len()
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownSymbol> {
-        let id = |(before, symbol)| {
-            self.find(symbol).ok_or(UnknownSymbol { symbol, position: before + 1 })
-        };
-        text.chars().enumerate().map(id).collect()
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {
+        for (before, symbol) in text.chars().enumerate() {
+            ids.push(self.find(symbol).ok_or(UnknownSymbol { symbol, position: before + 1 })?);
+        }
+        Ok(())
+    }
+
+    fn boundary(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    fn count(&self, text: &str) -> Result<usize, UnknownSymbol> {
+        Ok(text.chars().count())
     }
 
     fn bytes(&self, id: u32) -> &[u8] {
@@ -89,7 +98,7 @@ mod tests {
 
     #[test]
     fn symbols_are_in_code_point_order() {
-        let tokenizer = Char {}.fit("zebra é\n𝕏 a");
+        let tokenizer = Char {}.fit(&"zebra é\n𝕏 a".into()).expect("made");
         let expected = ["\n", " ", "a", "b", "e", "r", "z", "é", "𝕏"];
         assert_eq!(tokenizer.symbols(), expected);
         assert_eq!(tokenizer.encode("é\n"), Ok(vec![7, 0]));

@@ -5,8 +5,6 @@
 //! bytes. In a text of Chinese, where most of 4,500 characters are rare, that keeps the vocabulary
 //! small; and no prime is ever unknown.
 
-use std::collections::BTreeMap;
-
 use registry::Part;
 use registry::range::Size;
 use schemars::JsonSchema;
@@ -15,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::byte::{ALL_BYTES, byte_symbols};
 use super::char::CharSet;
 use super::{BuildTokenizer, Tokenizer, UnknownSymbol};
+use crate::{Corpus, TextError};
 
 /// Keys of `char_byte`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -39,13 +38,10 @@ impl Part for CharByte {
 }
 
 impl BuildTokenizer for CharByte {
-    fn fit(&self, text: &str) -> Box<dyn Tokenizer> {
-        let mut counts: BTreeMap<char, usize> = BTreeMap::new();
-        for symbol in text.chars() {
-            *counts.entry(symbol).or_default() += 1;
-        }
+    fn fit(&self, corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError> {
+        let mut counts = corpus.characters()?;
         counts.retain(|_, count| self.min_count.as_usize() <= *count);
-        Box::new(CharsAndBytes { chars: CharSet::new(counts.into_keys().collect()) })
+        Ok(Box::new(CharsAndBytes { chars: CharSet::new(counts.into_keys().collect()) }))
     }
 
     fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>> {
@@ -67,19 +63,23 @@ impl Tokenizer for CharsAndBytes {
         ALL_BYTES.len() + self.chars.vocab_size()
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownSymbol> {
-        let mut ids = Vec::with_capacity(text.len());
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {
         for symbol in text.chars() {
             match self.chars.find(symbol) {
                 Some(place) => ids.push(ALL_BYTES.len() as u32 + place),
-                None => {
-                    let mut utf8 = [0; 4];
-                    ids.extend(symbol.encode_utf8(&mut utf8).bytes().map(u32::from));
-                }
+                None => ids.extend(symbol.encode_utf8(&mut [0; 4]).bytes().map(u32::from)),
             }
         }
-        ids.shrink_to_fit();
-        Ok(ids)
+        Ok(())
+    }
+
+    fn boundary(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    fn count(&self, text: &str) -> Result<usize, UnknownSymbol> {
+        let len = |symbol: char| self.chars.find(symbol).map_or(symbol.len_utf8(), |_| 1);
+        Ok(text.chars().map(len).sum())
     }
 
     fn bytes(&self, id: u32) -> &[u8] {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn fit(min_count: i64, text: &str) -> Box<dyn Tokenizer> {
-        CharByte { min_count: Size::new(min_count) }.fit(text)
+        CharByte { min_count: Size::new(min_count) }.fit(&text.into()).expect("made")
     }
 
     #[test]

@@ -11,17 +11,43 @@ pub use self::byte::Byte;
 pub use self::char::Char;
 pub use self::char_byte::CharByte;
 pub use self::utf8_stream::Utf8Stream;
+use crate::{Corpus, TextError};
 
 /// A vocabulary, and the way between text and indices into it.
 pub trait Tokenizer: Send + Sync {
     /// Number of different symbols, V.
     fn vocab_size(&self) -> usize;
 
-    /// The indices of `text`, each below [`vocab_size`](Self::vocab_size).
+    /// Adds the indices of `text` to `ids`, each below [`vocab_size`](Self::vocab_size). Training
+    /// calls it again and again, and leaves enough room in `ids`.
     ///
     /// # Errors
     /// On a symbol that the vocabulary does not have.
-    fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownSymbol>;
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol>;
+
+    /// The length of the longest start of `text` whose indices do not depend on what follows: all of
+    /// it, where each character is encoded on its own. There the text may be cut. Each document, and
+    /// what each file has of one, is encoded on its own in any case.
+    fn boundary(&self, text: &str) -> usize;
+
+    /// How many indices `text` has. To count them may be quicker than to find them, and overlook a
+    /// symbol that the vocabulary does not have.
+    ///
+    /// # Errors
+    /// On a symbol that the vocabulary does not have.
+    fn count(&self, text: &str) -> Result<usize, UnknownSymbol> {
+        Ok(self.encode(text)?.len())
+    }
+
+    /// The indices of `text`.
+    ///
+    /// # Errors
+    /// On a symbol that the vocabulary does not have.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownSymbol> {
+        let mut ids = Vec::new();
+        self.encode_into(text, &mut ids)?;
+        Ok(ids)
+    }
 
     /// The part of a text in UTF-8 that an index stands for: a character or more, or less than one.
     /// A [`Utf8Stream`] makes text of such parts as they come.
@@ -56,8 +82,11 @@ pub struct UnknownSymbol {
 
 /// A kind of tokenizer: what `data.tokenizer` names.
 pub trait BuildTokenizer: Send + Sync {
-    /// The tokenizer whose vocabulary is that of `text`.
-    fn fit(&self, text: &str) -> Box<dyn Tokenizer>;
+    /// The tokenizer whose vocabulary is that of `corpus`.
+    ///
+    /// # Errors
+    /// If the text cannot be read.
+    fn fit(&self, corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError>;
 
     /// The tokenizer with the given [`Tokenizer::symbols`], `None` if they cannot be its.
     fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>>;
@@ -103,8 +132,19 @@ mod tests {
 
     /// What every tokenizer has to do with the text it was made from.
     fn check_round_trip(name: &str, builder: &dyn BuildTokenizer, text: &str) {
-        let fitted = builder.fit(text);
+        let fitted = builder.fit(&text.into()).expect("made");
         let ids = fitted.encode(text).expect("its own text");
+        assert_eq!(fitted.count(text), Ok(ids.len()), "{name}, {text:?}");
+        let mut in_two = Vec::new();
+        for end in 0..=text.len() {
+            if text.is_char_boundary(end) {
+                let (start, rest) = text.split_at(fitted.boundary(&text[..end]));
+                in_two.clear();
+                fitted.encode_into(start, &mut in_two).expect("its own text");
+                fitted.encode_into(rest, &mut in_two).expect("its own text");
+                assert_eq!(in_two, ids, "{name}, {text:?} up to {end}");
+            }
+        }
         assert!(ids.iter().all(|id| (*id as usize) < fitted.vocab_size()), "{name}, {text:?}");
 
         let symbols = fitted.symbols();
@@ -145,7 +185,7 @@ mod tests {
     fn no_text_is_unknown_to_a_tokenizer_with_bytes() {
         let registry = builtin_tokenizers();
         for name in ["byte", "char_byte"] {
-            let tokenizer = choose(&registry, name).fit("one line\n");
+            let tokenizer = choose(&registry, name).fit(&"one line\n".into()).expect("made");
             for text in TEXTS {
                 let ids = tokenizer.encode(text).expect("any text");
                 assert_eq!(tokenizer.decode(&ids), text, "{name}");
@@ -157,7 +197,8 @@ mod tests {
     fn symbols_of_one_tokenizer_are_foreign_to_the_others() {
         let registry = builtin_tokenizers();
         for theirs in registry.entries() {
-            let symbols = choose(&registry, theirs.name).fit("abc abc").symbols();
+            let fitted = choose(&registry, theirs.name).fit(&"abc abc".into());
+            let symbols = fitted.expect("made").symbols();
             for ours in registry.entries() {
                 let restored = choose(&registry, ours.name).restore(&symbols);
                 // Bytes without a character are a vocabulary of `char_byte` as well.
@@ -179,9 +220,10 @@ mod tests {
     }
 
     impl BuildTokenizer for Words {
-        fn fit(&self, text: &str) -> Box<dyn Tokenizer> {
+        fn fit(&self, corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError> {
+            let text = corpus.text()?;
             let words: std::collections::BTreeSet<_> = text.split_inclusive(' ').collect();
-            Box::new(WordList(words.into_iter().map(str::to_owned).collect()))
+            Ok(Box::new(WordList(words.into_iter().map(str::to_owned).collect())))
         }
 
         fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>> {
@@ -195,11 +237,16 @@ mod tests {
         fn vocab_size(&self) -> usize {
             self.0.len()
         }
-        fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownSymbol> {
+        fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {
             let id = |word: &str| self.0.iter().position(|known| known == word);
             let unknown = UnknownSymbol { symbol: ' ', position: 1 };
-            let id = |word| id(word).map(|id| id as u32).ok_or(unknown.clone());
-            text.split_inclusive(' ').map(id).collect()
+            for word in text.split_inclusive(' ') {
+                ids.push(id(word).ok_or(unknown.clone())? as u32);
+            }
+            Ok(())
+        }
+        fn boundary(&self, text: &str) -> usize {
+            text.rfind(' ').map_or(0, |space| space + 1)
         }
         fn bytes(&self, id: u32) -> &[u8] {
             self.0[id as usize].as_bytes()
@@ -213,7 +260,8 @@ mod tests {
     fn a_tokenizer_from_outside_is_chosen_by_its_name() {
         let mut registry = builtin_tokenizers();
         registry.register(entry::<Words>());
-        let tokenizer = choose(&registry, "words").fit("a rose is a rose is ");
+        let words = choose(&registry, "words");
+        let tokenizer = words.fit(&"a rose is a rose is ".into()).expect("made");
         assert_eq!(tokenizer.encode("a rose is a rose is "), Ok(vec![0, 2, 1, 0, 2, 1]));
         assert_eq!(tokenizer.decode(&[2, 1]), "rose is ");
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tensor_core::rng::{Stream, stream, uniform};
 
 pub use self::lengths::Lengths;
+use crate::{Reader, TextError};
 
 /// Where lanes start, and what they do at their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,7 +61,8 @@ impl WindowRule {
     pub fn new_window(&self) -> Window {
         let n = self.max_len() * self.batch_size;
         let (x, y, resets) = (vec![0; n], vec![0; n], vec![false; n]);
-        Window { batch_size: self.batch_size, len: 0, x, y, resets }
+        let (ids, starts) = (vec![0; self.max_len() + 1], vec![false; self.max_len() + 1]);
+        Window { batch_size: self.batch_size, len: 0, x, y, resets, ids, starts }
     }
 }
 
@@ -72,6 +74,10 @@ pub struct Window {
     x: Vec<u32>,
     y: Vec<u32>,
     resets: Vec<bool>,
+    /// What a lane reads, and the character after it.
+    ids: Vec<u32>,
+    /// Where a document starts in it.
+    starts: Vec<bool>,
 }
 
 impl Window {
@@ -166,37 +172,38 @@ impl Windows {
         (self.lane_len - 2) / self.rule.seq_len
     }
 
-    /// Overwrites `window` with the next one of the text `ids`, in which documents start at the
-    /// positions `documents`, sorted.
+    /// Overwrites `window` with the next one of `text`.
+    ///
+    /// # Errors
+    /// As [`Reader::read`]; then nothing was read, and the next window is the same.
     ///
     /// # Panics
-    /// If `ids` is not the text of these windows, or `window` was made for another rule.
+    /// If `text` is not that of these windows, or has fewer lanes, or `window` was made for another
+    /// rule.
     #[track_caller]
-    pub fn read(&mut self, ids: &[u32], documents: &[usize], window: &mut Window) {
-        let step = self.advance();
-        let Window { batch_size, len, x, y, resets } = window;
+    pub fn read(&mut self, text: &mut Reader<'_>, window: &mut Window) -> Result<(), TextError> {
+        assert_eq!(text.len(), self.text_len, "the text of these windows");
+        let mut next = *self;
+        let step = next.advance();
+        let Window { batch_size, len, x, y, resets, ids, starts } = window;
         assert!(
             *batch_size == self.rule.batch_size && step.len * *batch_size <= x.len(),
             "a window for {batch_size} lanes of {} steps",
             x.len() / *batch_size,
         );
         *len = step.len;
-        resets[..step.len * *batch_size].fill(false);
-        if self.window == 1 {
-            resets[..*batch_size].fill(true);
-        }
-        self.fill(&step, ids, x, y);
-        for Run { lane, t, places } in self.runs(&step) {
-            let row = |place: usize| (t + place - places.start) * *batch_size + lane;
+        for Run { lane, t, places } in self.runs(&step).filter(|run| !run.places.is_empty()) {
+            let n = places.len();
+            let (ids, starts) = (&mut ids[..=n], &mut starts[..=n]);
+            text.read(lane, places.start, ids, starts)?;
             // From the start of a lane nothing follows on what was read before.
-            if places.start.is_multiple_of(self.lane_len) && !places.is_empty() {
-                resets[row(places.start)] = true;
-            }
-            let first = documents.partition_point(|start| *start < places.start);
-            for start in documents[first..].iter().take_while(|start| **start < places.end) {
-                resets[row(*start)] = true;
+            starts[0] |= places.start.is_multiple_of(self.lane_len) || (self.window == 0 && t == 0);
+            for (i, row) in (t * *batch_size + lane..).step_by(*batch_size).take(n).enumerate() {
+                (x[row], y[row], resets[row]) = (ids[i], ids[i + 1], starts[i]);
             }
         }
+        *self = next;
+        Ok(())
     }
 
     /// What a checkpoint keeps: the number of windows read, and the place in the pass.
@@ -245,20 +252,6 @@ impl Windows {
         Step { position, len }
     }
 
-    /// Overwrites `x` and `y`.
-    #[track_caller]
-    fn fill(&self, step: &Step, ids: &[u32], x: &mut [u32], y: &mut [u32]) {
-        assert_eq!(ids.len(), self.text_len, "the text of these windows");
-        let batch_size = self.rule.batch_size;
-        for Run { lane, t, places } in self.runs(step) {
-            let rows = (t * batch_size + lane..).step_by(batch_size);
-            for (row, place) in rows.zip(places) {
-                x[row] = ids[place];
-                y[row] = ids[place + 1];
-            }
-        }
-    }
-
     /// The window lane by lane: what lies before the lane's end, and what after it at its start.
     fn runs(&self, step: &Step) -> impl Iterator<Item = Run> {
         let (Self { rule, lane_len, .. }, &Step { position, len, .. }) = (*self, step);
@@ -297,6 +290,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tokenizer::Char;
+    use crate::{BuildTokenizer, Corpus, EncodedCorpus};
 
     /// A rule and a text for it, some of them too short.
     fn rule_and_len() -> impl Strategy<Value = (WindowRule, usize)> {
@@ -310,10 +305,26 @@ mod tests {
     }
 
     /// The windows of a text whose characters are their own positions.
-    fn windows(rule: WindowRule, text_len: usize) -> Option<(Windows, Vec<u32>, Window)> {
+    fn windows(rule: WindowRule, text_len: usize) -> Option<(Windows, EncodedCorpus, Window)> {
         let windows = Windows::new(text_len, rule);
         assert_eq!(windows.is_some(), rule.min_text_len() <= text_len);
-        Some((windows?, (0..text_len as u32).collect(), rule.new_window()))
+        Some((windows?, positions(text_len, &[]), rule.new_window()))
+    }
+
+    /// A text whose characters are their own positions, with documents that start at some of them.
+    fn positions(text_len: usize, documents: &[usize]) -> EncodedCorpus {
+        let starts = [0].into_iter().chain(documents.iter().copied());
+        let ends = documents.iter().copied().chain([text_len]);
+        let symbol = |place| char::from_u32(place as u32).expect("fewer than there are");
+        let document = |(start, end)| (start..end).map(symbol).collect::<String>();
+        let corpus = Corpus::of_documents(starts.zip(ends).map(document));
+        let tokenizer = Char {}.fit(&corpus).expect("made");
+        corpus.encode(tokenizer).expect("its own text")
+    }
+
+    /// A reader of the whole text.
+    fn reader(text: &EncodedCorpus, rule: WindowRule) -> Reader<'_> {
+        text.excerpt(0..text.len()).reader(rule.batch_size)
     }
 
     /// One lane of a window, with its resets.
@@ -332,14 +343,16 @@ mod tests {
         for (text_len, seq_len) in [(12, 3), (11, 3), (10, 3), (9, 3), (5, 3), (3, 1), (40, 7)] {
             let (lanes, lengths) = (Lanes::Aligned, Lengths::Fixed);
             let rule = WindowRule { batch_size: 1, seq_len, lanes, lengths, seed: 0 };
-            let (mut windows, ids, mut window) = windows(rule, text_len).expect("long enough");
+            let (mut windows, text, mut window) = windows(rule, text_len).expect("long enough");
+            let mut text = reader(&text, rule);
+            let ids: Vec<u32> = (0..text_len as u32).collect();
             let mut p = 0;
             for n in 0..20 {
                 let reset = text_len <= p + seq_len + 1 || n == 0;
                 if reset {
                     p = 0;
                 }
-                windows.read(&ids, &[], &mut window);
+                windows.read(&mut text, &mut window).expect("made");
                 assert_eq!(window.resets()[0], reset, "{text_len} {seq_len} {n}");
                 assert!(window.resets()[1..].iter().all(|reset| !reset));
                 assert_eq!(window.x(), &ids[p..p + seq_len]);
@@ -352,10 +365,11 @@ mod tests {
     proptest! {
         #[test]
         fn lanes_continue_themselves_or_are_reset((rule, text_len) in rule_and_len()) {
-            let Some((mut windows, ids, mut window)) = windows(rule, text_len) else { return Ok(()) };
+            let Some((mut windows, text, mut window)) = windows(rule, text_len) else { return Ok(()) };
+            let mut text = reader(&text, rule);
             let mut last = vec![None; rule.batch_size];
             for index in 0..300 {
-                windows.read(&ids, &[], &mut window);
+                windows.read(&mut text, &mut window).expect("made");
                 prop_assert_eq!(window.len(), rule.lengths.len_of(rule.seq_len, rule.seed, index));
                 prop_assert!(window.x().iter().zip(window.y()).all(|(x, y)| *y == x + 1));
                 for (b, last) in last.iter_mut().enumerate() {
@@ -376,14 +390,15 @@ mod tests {
 
         #[test]
         fn a_pass_reads_every_character_once((rule, text_len) in rule_and_len()) {
-            let Some((mut windows, ids, mut window)) = windows(rule, text_len) else { return Ok(()) };
-            let mut read = vec![0; ids.len()];
+            let Some((mut windows, text, mut window)) = windows(rule, text_len) else { return Ok(()) };
+            let mut text = reader(&text, rule);
+            let mut read = vec![0; text_len];
             let mut passes = 0;
             // A lane's characters of the pass so far.
             let mut in_pass = 0;
             while passes < 3 {
                 let before = windows;
-                windows.read(&ids, &[], &mut window);
+                windows.read(&mut text, &mut window).expect("made");
                 match rule.lanes {
                     Lanes::Aligned if window.x()[0] == 0 && before.window != 0 => {
                         let left = windows.lane_len - in_pass;
@@ -404,7 +419,7 @@ mod tests {
                 for step in window.x().chunks(rule.batch_size) {
                     if rule.lanes == Lanes::Offset && in_pass == windows.lane_len {
                         let all = windows.chars_per_pass();
-                        prop_assert!(ids.len() - all <= rule.batch_size);
+                        prop_assert!(text_len - all <= rule.batch_size);
                         prop_assert!(read[..all].iter().all(|times| *times == 1));
                         (in_pass, passes) = (0, passes + 1);
                         read.fill(0);
@@ -419,13 +434,15 @@ mod tests {
         fn a_state_is_reset_where_a_document_starts(
             (rule, text_len) in rule_and_len(), documents in prop::collection::btree_set(0_usize..400, 0..60),
         ) {
-            let Some((mut windows, ids, mut window)) = windows(rule, text_len) else { return Ok(()) };
+            let Some((mut windows, text, mut window)) = windows(rule, text_len) else { return Ok(()) };
             let mut without = windows;
             let mut plain = rule.new_window();
             let documents: Vec<_> = documents.into_iter().filter(|start| *start < text_len).collect();
+            let cut = positions(text_len, &documents);
+            let (mut text, mut cut) = (reader(&text, rule), reader(&cut, rule));
             for _ in 0..100 {
-                windows.read(&ids, &documents, &mut window);
-                without.read(&ids, &[], &mut plain);
+                windows.read(&mut cut, &mut window).expect("made");
+                without.read(&mut text, &mut plain).expect("made");
                 prop_assert_eq!(window.x(), plain.x());
                 let is_start = |id: &u32| documents.contains(&(*id as usize));
                 for ((id, reset), plain) in window.x().iter().zip(window.resets()).zip(plain.resets()) {
@@ -438,17 +455,19 @@ mod tests {
         fn restored_windows_go_on_in_the_same_way(
             (rule, text_len) in rule_and_len(), before in 0..200, garbage in any::<[u64; 2]>(),
         ) {
-            let Some((mut windows, ids, mut window)) = windows(rule, text_len) else { return Ok(()) };
+            let Some((mut windows, _, mut window)) = windows(rule, text_len) else { return Ok(()) };
+            let text = positions(text_len, &[2]);
+            let (mut text, mut again) = (reader(&text, rule), reader(&text, rule));
             let mut restored = windows;
             for _ in 0..before {
-                windows.read(&ids, &[3], &mut window);
+                windows.read(&mut text, &mut window).expect("made");
             }
             prop_assert!(restored.restore(windows.state()));
             prop_assert_eq!(restored, windows);
             let mut other = rule.new_window();
             for _ in 0..20 {
-                windows.read(&ids, &[3], &mut window);
-                restored.read(&ids, &[3], &mut other);
+                windows.read(&mut text, &mut window).expect("made");
+                restored.read(&mut again, &mut other).expect("made");
                 prop_assert_eq!(window.x(), other.x());
                 prop_assert_eq!((window.y(), window.resets()), (other.y(), other.resets()));
             }
@@ -457,7 +476,7 @@ mod tests {
             let at = restored.state();
             for state in [garbage, [garbage[0], at[1]], [0, 1 + at[1]], [u64::MAX, garbage[1] % 99]] {
                 if restored.restore(state) {
-                    restored.read(&ids, &[], &mut other);
+                    restored.read(&mut again, &mut other).expect("made");
                 }
             }
             if rule.lengths == Lengths::Fixed {
@@ -478,10 +497,11 @@ mod tests {
             lengths: Lengths::Fixed,
             seed: 1,
         };
-        let (mut windows, ids, mut window) = windows(rule, 8001).expect("long enough");
+        let (mut windows, text, mut window) = windows(rule, 8001).expect("long enough");
+        let mut text = reader(&text, rule);
         let (mut resets, mut starts) = (Vec::new(), Vec::new());
         for step in 0..100 {
-            windows.read(&ids, &[], &mut window);
+            windows.read(&mut text, &mut window).expect("made");
             if step == 0 {
                 starts = window.x()[..8].iter().map(|id| *id as usize % 1000).collect();
             } else {
