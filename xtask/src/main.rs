@@ -5,6 +5,7 @@
 //!
 //! A command is a file with an `Args` and a `run`, and its line in [`Command`] and in `main`.
 
+mod determinism;
 mod gradcheck;
 mod proptest;
 mod schema;
@@ -28,6 +29,8 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the same configs in every way this machine can compute them, and compares what comes out.
+    Determinism(determinism::Args),
     /// Checks gradients against finite differences.
     Gradcheck(gradcheck::Args),
     /// Runs the property tests of the workspace with many cases each.
@@ -42,6 +45,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Xtask::parse().command {
+        Command::Determinism(args) => determinism::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
         Command::Proptest(args) => proptest::run(args),
         Command::Schema(args) => schema::run(args),
