@@ -7,6 +7,7 @@
 
 mod determinism;
 mod gradcheck;
+mod peers;
 mod proptest;
 mod schema;
 mod seeds;
@@ -33,6 +34,8 @@ enum Command {
     Determinism(determinism::Args),
     /// Checks gradients against finite differences.
     Gradcheck(gradcheck::Args),
+    /// Times this program and others on the same work, and prints the ratios.
+    Peers(peers::Args),
     /// Runs the property tests of the workspace with many cases each.
     Proptest(proptest::Args),
     /// Writes the JSON schema of a config, for editors.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Determinism(args) => determinism::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Peers(args) => peers::run(args),
         Command::Proptest(args) => proptest::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Seeds(args) => seeds::run(args),
