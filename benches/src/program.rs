@@ -25,7 +25,7 @@ impl Program {
     ) -> io::Result<Self> {
         let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--package", "cli", "--bin", "cli"])
+            .args(["build", "--package", "cli", "--bin", "cli"])
             .args(["--message-format", "json-render-diagnostics"])
             .args(args)
             .envs(variables)

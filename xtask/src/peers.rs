@@ -153,10 +153,11 @@ fn row(title: &str, unit: &str, ours: &Figure, peers: &[Figure], at_limit: Optio
     let none = || "-".to_owned();
     let best = peers.iter().min_by(|a, b| a.best.total_cmp(&b.best));
     let noisy = |peer: &Figure| if peer.noisy { "\\*" } else { "" };
-    let peer = |peer: &Figure| format!("{:.1} {unit}{}, {}", peer.best, noisy(peer), peer.name);
+    let amount = |value: f64| format!("{value:.*} {unit}", usize::from(value < 100.0));
+    let peer = |peer: &Figure| format!("{}{}, {}", amount(peer.best), noisy(peer), peer.name);
     [
         title.to_owned(),
-        format!("{:.1} {unit}", ours.best),
+        amount(ours.best),
         best.map_or_else(none, peer),
         best.map_or_else(none, |peer| format!("{:.2}", peer.best / ours.best)),
         best.map_or_else(none, |peer| format!("{:.2}", peer.median / ours.median)),
