@@ -1,8 +1,8 @@
-//! Steps of training, writing text, and the start of the program: `cargo bench`, or
-//! `cargo bench -- W2` for one workload.
+//! Steps of training, writing text, and the start of the program: `cargo bench -p benches`, or
+//! `cargo bench -p benches -- W2` for one workload.
 //!
 //! [`benches::workloads`] says what they are and how their floating-point operations are counted.
-//! `cargo bench -- growth` takes minutes, and is left out unless named.
+//! `growth` takes minutes, and is left out unless named.
 
 use std::cell::LazyCell;
 use std::hint::black_box;
