@@ -198,7 +198,7 @@ fn too_large() -> String {
     let config = directory.path().join("c.toml").display().to_string();
     let output = cli(&["check", &config, "--set", "model.hidden_size=1048576"]);
     assert!(
-        output.err.contains(": the run needs 36.0 TiB of memory, the machine has "),
+        output.err.contains(": the run needs 44.0 TiB of memory, the machine has "),
         "{}",
         output.err
     );

@@ -124,7 +124,7 @@ const COPY: [&str; 9] = [
     "data.delay=20",
     "data.length=1_000_000",
     "data.split=[0.98, 0.02, 0.0]",
-    "optimizer.learning_rate=0.02",
+    "optimizer.learning_rate=0.015",
     "train.seq_len=46",
     "train.steps=3000",
 ];
@@ -165,6 +165,7 @@ fn share_copied(experiment: &Experiment, weights: &[f32]) -> f64 {
     let (config, tokenizer) = (experiment.config(), experiment.tokenizer());
     let mut generator =
         Generator::new(build_model(config, Mode::Read, tokenizer.vocab_size(), 1, 1));
+    generator.prepare(weights);
     let likeliest = Sampler { temperature: 0.0, ..Sampler::default() };
     let mut rng = stream(0, Stream::Sample);
     let ids = ids(experiment.val_text());

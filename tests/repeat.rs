@@ -25,9 +25,15 @@ fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[track_caller]
 fn run(out: &Path, overrides: &[&str]) {
+    run_with(out, &[], overrides);
+}
+
+#[track_caller]
+fn run_with(out: &Path, options: &[&str], overrides: &[&str]) {
     let config = project("configs/karpathy.toml").display().to_string();
     let out = out.display().to_string();
     let mut args = vec!["run", &config, "--out", &out];
+    args.extend_from_slice(options);
     args.extend(overrides.iter().flat_map(|set| ["--set", *set]));
     let output = cli(&args);
     assert_eq!(output.code, 0, "{}", output.err);
@@ -43,6 +49,34 @@ const SHORT: [&str; 8] = [
     "checkpoint.every=30",
     "checkpoint.keep=1",
 ];
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    const WIDE: [&str; 3] = ["train.batch_size=7", "model.layers=2", "train.steps=12"];
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for cell in ["vanilla", "lstm", "gru", "mlstm", "min_gru"] {
+        let cell_key = format!("model.cell={cell}");
+        for model in
+            [&["model.dropout=0.3", "model.drop_connect=0.2"][..], &["model.layer_norm=true"]]
+        {
+            let mut overrides = [&SHORT[..], &WIDE, model].concat();
+            overrides.push(&cell_key);
+            // Every cell has recurrent weights to leave out, but those that scan.
+            if cell == "min_gru" {
+                overrides.retain(|key| !key.contains("drop_connect"));
+            }
+            let of = |threads: &str| {
+                let out = directory.path().join(format!("{cell}-{threads}-{}", model.len()));
+                run_with(&out, &["--threads", threads], &overrides);
+                files(&out)
+            };
+            let one = of("1");
+            for threads in ["2", "3", "11"] {
+                assert!(of(threads) == one, "{cell} {model:?} on {threads} threads");
+            }
+        }
+    }
+}
 
 #[test]
 fn two_runs_of_one_config_give_the_same_bytes() {
@@ -121,7 +155,7 @@ fn a_run_directory_holds_what_it_should() {
 fn a_sample_is_a_function_of_model_prime_and_seed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let out = directory.path().join("run");
-    run(&out, &["train.steps=300"]);
+    run(&out, &["train.steps=3000"]);
     let out = out.display().to_string();
     let sample = |args: &[&str]| {
         let output = cli(&[&["sample", &out, "--length", "80"], args].concat());

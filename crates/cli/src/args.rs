@@ -20,6 +20,9 @@ pub enum Command {
     List(ListArgs),
 }
 
+/// More would be a mistake.
+const MOST_THREADS: usize = 1024;
+
 /// Train what a config says
 #[derive(Debug, Arguments)]
 #[command(after_help = "\
@@ -38,6 +41,9 @@ pub struct RunArgs {
     /// Run directory; without it runs/NAME of the config, or NAME-2, NAME-3, ...
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Threads to use; without it as many as the machine runs at once. No result depends on it
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
+    pub threads: Option<usize>,
     /// Print nothing but errors
     #[arg(long)]
     pub quiet: bool,
@@ -129,6 +135,13 @@ fn temperature(text: &str) -> Result<f64, String> {
 
 fn top_p(text: &str) -> Result<f64, String> {
     number(text, "above 0 and at most 1", |value| 0.0 < value && value <= 1.0)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
+        _ => Err(format!("must be a whole number from 1 to {MOST_THREADS}")),
+    }
 }
 
 fn top_k(text: &str) -> Result<usize, String> {

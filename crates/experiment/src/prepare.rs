@@ -29,6 +29,7 @@ pub struct Experiment {
     windows: Windows,
     initial: Vec<f64>,
     memory: Memory,
+    threads: usize,
 }
 
 impl Experiment {
@@ -67,7 +68,23 @@ impl Experiment {
         let stem = Path::new(document.name()).file_stem();
         let name = stem.map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
         let initial = initial_weights(&config, tokenizer.vocab_size(), n_params as usize)?;
-        Ok(Self { config, name, corpus, train, val, windows, initial, memory })
+        let threads = 1;
+        Ok(Self { config, name, corpus, train, val, windows, initial, memory, threads })
+    }
+
+    /// Lets a trainer use so many threads; until then it uses one. No result depends on it.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[track_caller]
+    pub fn set_threads(&mut self, threads: usize) {
+        assert!(0 < threads, "a trainer needs a thread");
+        self.threads = threads;
+    }
+
+    /// Threads that a trainer may use.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The config.
@@ -216,8 +233,9 @@ fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
 
     let size = config.model.dtype.size() as u128;
     let memory = Memory {
-        // With the initial values in double precision.
-        parameters: n_params * (2 * size + 8),
+        // With the initial values in double precision. Two layouts of the weights for products, which
+        // fill up to whole panels, take at most as much again as parameters and gradients.
+        parameters: n_params * (4 * size + 8),
         optimizer: optimizer * size,
         activations: activations * size,
         // The tensors of a checkpoint, and the bytes of its file.

@@ -186,5 +186,7 @@ fn load<T: Dtype>(
     };
     state_dict::import(model.layout(), &mut theta, find)
         .map_err(|error| Error::NoModel { path: path.to_owned(), reason: error.message })?;
-    Ok((Box::new(Loaded { generator: Generator::new(model), theta }), n_params))
+    let mut generator = Generator::new(model);
+    generator.prepare(&theta);
+    Ok((Box::new(Loaded { generator, theta }), n_params))
 }

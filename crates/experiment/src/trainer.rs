@@ -73,8 +73,9 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let config = experiment.config();
         let rule = config.train.window_rule();
         let vocab_size = experiment.tokenizer().vocab_size();
-        let model =
+        let mut model =
             build_model::<T>(config, Mode::Train, vocab_size, rule.batch_size, rule.max_len());
+        model.set_threads(experiment.threads());
         let layout = model.layout();
         let theta: Vec<T> = experiment.initial().iter().map(|value| T::from_f64(*value)).collect();
         let transform = |part: &registry::Chosen<_>| T::transform(&**part, layout, rule.seed);
@@ -119,7 +120,9 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         windows.read(&mut self.text, &mut self.window)?;
         let window = rnn_model::Window { x: self.window.x(), resets: self.window.resets() };
 
-        self.model.draw_masks(&mut stream_at(windows.rule().seed, Stream::Dropout, step));
+        if self.model.has_masks() {
+            self.model.draw_masks(&mut stream_at(windows.rule().seed, Stream::Dropout, step));
+        }
         self.model.forward(&self.theta, window, &self.state);
         let total = self.model.loss(self.window.y(), config.train.loss).to_f64();
         self.grads.fill(T::ZERO);
@@ -203,10 +206,10 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     pub fn sample(&mut self, length: usize) -> String {
         let weights = averaged(&self.theta, &self.average);
         let Sampling { generator, rng } = &mut self.sampling;
+        generator.prepare(weights);
         generator.set_state(&self.model.lane_state(&self.state, 0));
         // Behind the last window lies the first character of the next one, as min-char-rnn has it.
-        let y = self.window.y();
-        let mut id = y[y.len() - self.model.dims().batch_size];
+        let mut id = self.window.y()[self.window.len() - 1];
         let mut ids = Vec::with_capacity(length);
         for _ in 0..length {
             generator.feed(weights, id);
@@ -229,11 +232,12 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let (mut reader, n) = (text.reader(1), text.len() - 1);
         let (mut ids, mut resets) = ([0; EVAL_STEPS + 1], [false; EVAL_STEPS + 1]);
         let mut total = 0.0;
+        model.prepare(weights);
         for start in (0..n).step_by(EVAL_STEPS) {
             let len = EVAL_STEPS.min(n - start);
             reader.read(0, start, &mut ids[..=len], &mut resets[..=len])?;
             let window = rnn_model::Window { x: &ids[..len], resets: &resets[..len] };
-            model.forward(weights, window, state);
+            model.read(weights, window, state);
             total += model.loss(&ids[1..=len], self.experiment.config().train.loss).to_f64();
             model.carry(state);
         }

@@ -39,15 +39,12 @@ impl<T: Real> Dropout<T> {
         fill_mask(self.rate, rng, self.mask.flat_mut(0..self.rows));
     }
 
-    /// The mask of a row of the window.
-    fn row(&self, row: usize) -> &[T] {
-        self.mask.row(if self.variational { row % self.rows } else { row })
-    }
-
-    /// Puts rows of the window, or their gradient, under the mask.
+    /// Puts the `count` rows of the window, or their gradient, under the mask.
     pub fn apply(&self, count: usize, values: &mut Rows<T>) {
+        let rows_each = if self.variational { count / self.rows } else { 1 };
         for row in 0..count {
-            for (value, mask) in values.row_mut(row).iter_mut().zip(self.row(row)) {
+            for (value, mask) in values.row_mut(row).iter_mut().zip(self.mask.row(row / rows_each))
+            {
                 *value *= *mask;
             }
         }

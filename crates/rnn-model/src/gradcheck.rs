@@ -333,7 +333,9 @@ impl Losses {
     fn of_row(&mut self, model: &Model<f64>, point: &Point, row: usize) -> f64 {
         let logits = model.logits();
         let logits = logits.slice_axis(Axis(0), Slice::from(row..=row));
-        softmax_xent(logits, &point.y[row..=row], 1.0, self.dlogits.view_mut())
+        let mut loss = [0.0];
+        softmax_xent(logits, &point.y[row..=row], 1.0, self.dlogits.view_mut(), &mut loss);
+        loss[0]
     }
 }
 

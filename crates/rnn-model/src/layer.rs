@@ -1,8 +1,13 @@
 //! A recurrent layer over a whole window.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, ArrayViewMut2};
+use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
 use tensor_core::{Real, Tensor};
+
+use crate::view::rows_of;
 
 /// The sizes of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +36,27 @@ pub struct LayerOptions {
     pub drop_connect: f64,
 }
 
-/// The inputs of one window, time-major: row `t·batch_size + b` is lane `b` at step `t`.
+/// The inputs of one window, lane after lane: row `b·steps + t` is lane `b` at step `t`.
 ///
 /// A window may have fewer steps than [`Dims::seq_len`].
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a, T> {
-    /// Character indices, each standing for a one-hot vector, `[steps·batch_size]`.
+    /// Character indices, each standing for a one-hot vector, `[batch_size·steps]`.
     Ids(&'a [u32]),
-    /// Vectors, `[steps·batch_size, input_size]`.
+    /// Vectors, `[batch_size·steps, input_size]`.
     Dense(ArrayView2<'a, T>),
 }
 
-impl<T> Input<'_, T> {
-    /// Number of rows, `steps·batch_size`.
+impl<'a, T: Real> Input<'a, T> {
+    /// Some of the rows.
+    pub(crate) fn rows_of(&self, rows: Range<usize>) -> Self {
+        match self {
+            Self::Ids(ids) => Self::Ids(&ids[rows]),
+            Self::Dense(x) => Self::Dense(rows_of(*x, rows)),
+        }
+    }
+
+    /// Number of rows, `batch_size·steps`.
     pub fn rows(&self) -> usize {
         match self {
             Self::Ids(ids) => ids.len(),
@@ -67,7 +80,7 @@ pub struct LayerWindow<'a, T> {
 pub struct Grads<'a, T> {
     /// By the layer's parameters. Accumulates.
     pub theta: &'a mut [T],
-    /// By the inputs, `[steps·batch_size, input_size]`. Overwritten. `None` saves the work.
+    /// By the inputs, `[batch_size·steps, input_size]`. Overwritten. `None` saves the work.
     pub x: Option<ArrayViewMut2<'a, T>>,
     /// By the state before the window, laid out as that. Overwritten. `None` saves the work.
     pub state: Option<&'a mut [T]>,
@@ -75,8 +88,9 @@ pub struct Grads<'a, T> {
 
 /// A recurrent layer: what a [`Model`](crate::Model) stacks.
 ///
-/// A layer keeps the activations of the last window for the backward pass (its tape), and nothing
-/// else: parameters and state belong to the caller. It allocates when it is built, then never again.
+/// A layer keeps the activations of the last window for the backward pass (its tape), and its
+/// weights as its products want them; parameters and state belong to the caller. It allocates when it
+/// is built and at its first window, then never again.
 /// Most layers are a [`Recurrent`](crate::Recurrent) over a cell; what does not fit that mould
 /// implements this trait itself.
 pub trait Layer<T: Real>: Send {
@@ -92,13 +106,24 @@ pub trait Layer<T: Real>: Send {
     /// Number of values the layer keeps for itself, tape and workspace together.
     fn tape_len(&self) -> usize;
 
+    /// Whether [`draw_masks`](Self::draw_masks) draws anything.
+    fn has_masks(&self) -> bool {
+        true
+    }
+
     /// Draws what is left out of the windows from here on, until it is drawn again.
     fn draw_masks(&mut self, _rng: &mut Rng) {}
 
-    /// Runs a window from `state`, and fills the tape.
-    fn forward(&mut self, theta: &[T], window: LayerWindow<'_, T>, state: &[T]);
+    /// Lays out the weights for the windows from here on, which read inputs like `x`, until it is
+    /// called again. `theta` does not change meanwhile.
+    fn prepare(&mut self, _theta: &[T], _x: Input<'_, T>, _pool: &mut Pool) {}
 
-    /// The outputs of the last window, `[steps·batch_size, hidden_size]`.
+    /// Runs a window from `state`, and fills the tape.
+    ///
+    /// What the threads of `pool` do side by side must not show in any bit.
+    fn forward(&mut self, theta: &[T], window: LayerWindow<'_, T>, state: &[T], pool: &mut Pool);
+
+    /// The outputs of the last window, `[batch_size·steps, hidden_size]`.
     fn output(&self) -> ArrayView2<'_, T>;
 
     /// Overwrites `state` with the state after the last window, which carries into the next one.
@@ -114,5 +139,6 @@ pub trait Layer<T: Real>: Send {
         window: LayerWindow<'_, T>,
         dy: ArrayView2<'_, T>,
         grads: Grads<'_, T>,
+        pool: &mut Pool,
     );
 }

@@ -26,6 +26,7 @@ mod recurrent;
 mod sample;
 mod scanned;
 pub mod state_dict;
+mod units;
 mod view;
 
 pub use cell::{BuildLayer, CellPart, builtin_cells};

@@ -4,6 +4,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::Real;
+use tensor_core::reduce::{maximum, sum};
 
 /// How the losses of a window's characters become the one loss that is differentiated.
 ///
@@ -28,11 +29,11 @@ impl Reduction {
     }
 }
 
-/// Softmax cross-entropy, summed over all rows, in nats.
+/// Softmax cross-entropy of each row, in nats.
 ///
-/// `logits` and `dlogits` are `[rows, vocab_size]`; `targets` has one index for each row.
-/// Overwrites `dlogits` with `weight · (softmax(logits) - onehot(targets))`, the gradient of
-/// `weight` times the sum that is returned.
+/// `logits` and `dlogits` are `[rows, vocab_size]`; `targets` has one index for each row. Overwrites
+/// `losses`, one for each row, and `dlogits` with `weight · (softmax(logits) - onehot(targets))`, the
+/// gradient of `weight` times their sum.
 /// Shifts each row by its maximum first: `exp` overflows `f32` near 88.
 ///
 /// # Panics
@@ -43,30 +44,38 @@ pub fn softmax_xent<T: Real>(
     targets: &[u32],
     weight: T,
     mut dlogits: ArrayViewMut2<'_, T>,
-) -> T {
+    losses: &mut [T],
+) {
     assert_eq!(logits.nrows(), targets.len(), "one target for each row");
+    assert_eq!(logits.nrows(), losses.len(), "one loss for each row");
     assert_eq!(logits.dim(), dlogits.dim(), "one gradient for each logit");
-    let mut total = T::ZERO;
-    for ((logits, mut dlogits), target) in
-        logits.rows().into_iter().zip(dlogits.rows_mut()).zip(targets)
-    {
-        let target = *target as usize;
-        let max =
-            logits.iter().fold(logits[0], |max, logit| if max < *logit { *logit } else { max });
-        let mut sum = T::ZERO;
-        for (probability, logit) in dlogits.iter_mut().zip(logits) {
-            *probability = (*logit - max).exp();
-            sum += *probability;
-        }
-        total += sum.ln() - (logits[target] - max);
+    let vocab_size = logits.ncols();
+    let logits = logits.to_slice().expect("rows are contiguous").chunks_exact(vocab_size);
+    let dlogits = dlogits.as_slice_mut().expect("rows are contiguous");
+    T::vectorized(
+        #[inline(always)]
+        || {
+            let rows = dlogits.chunks_exact_mut(vocab_size).zip(logits);
+            for ((dlogits, logits), (target, loss)) in rows.zip(targets.iter().zip(losses)) {
+                *loss = row_xent(logits, *target as usize, weight, dlogits);
+            }
+        },
+    );
+}
 
-        let scale = weight / sum;
-        for probability in &mut dlogits {
-            *probability *= scale;
-        }
-        dlogits[target] -= weight;
+#[inline(always)]
+fn row_xent<T: Real>(logits: &[T], target: usize, weight: T, dlogits: &mut [T]) -> T {
+    let max = maximum(logits);
+    for (probability, logit) in dlogits.iter_mut().zip(logits) {
+        *probability = (*logit - max).exp();
     }
-    total
+    let sum = sum(dlogits);
+    let scale = weight / sum;
+    for probability in &mut *dlogits {
+        *probability *= scale;
+    }
+    dlogits[target] -= weight;
+    sum.ln() - (logits[target] - max)
 }
 
 #[cfg(test)]
@@ -75,11 +84,17 @@ mod tests {
 
     use super::*;
 
+    fn xent<T: Real>(logits: ArrayView2<'_, T>, targets: &[u32], weight: f64) -> (T, Array2<T>) {
+        let mut dlogits = logits.to_owned();
+        let mut losses = vec![T::ZERO; targets.len()];
+        softmax_xent(logits, targets, T::from_f64(weight), dlogits.view_mut(), &mut losses);
+        (losses.into_iter().fold(T::ZERO, |sum, loss| sum + loss), dlogits)
+    }
+
     #[test]
     fn equal_logits_cost_the_logarithm_of_their_number() {
         let logits = Array2::<f64>::zeros((2, 7));
-        let mut dlogits = logits.clone();
-        let total = softmax_xent(logits.view(), &[3, 0], 0.5, dlogits.view_mut());
+        let (total, dlogits) = xent(logits.view(), &[3, 0], 0.5);
         assert!((total - 2.0 * 7.0_f64.ln()).abs() < 1e-15);
         assert!((dlogits[(0, 3)] - 0.5 * (1.0 / 7.0 - 1.0)).abs() < 1e-16);
         assert!((dlogits[(0, 2)] - 0.5 / 7.0).abs() < 1e-16);
@@ -88,15 +103,12 @@ mod tests {
     #[test]
     fn huge_logits_stay_finite() {
         let logits = array![[-3e38_f32, 3e38, 0.0]];
-        let mut dlogits = logits.clone();
-        assert_eq!(softmax_xent(logits.view(), &[1], 1.0, dlogits.view_mut()), 0.0);
-        assert_eq!(dlogits, array![[0.0, 0.0, 0.0]]);
+        assert_eq!(xent(logits.view(), &[1], 1.0), (0.0, array![[0.0, 0.0, 0.0]]));
     }
 
     #[test]
     fn a_nan_logit_makes_the_loss_nan() {
         let logits = array![[0.0_f32, f32::NAN, 0.0]];
-        let mut dlogits = logits.clone();
-        assert!(softmax_xent(logits.view(), &[0], 1.0, dlogits.view_mut()).is_nan());
+        assert!(xent(logits.view(), &[1], 1.0).0.is_nan());
     }
 }

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{
-    add_column_sums, axpy, fill_rows, gemm, gemm_acc, gemm_nt, gemm_nt_acc, gemm_tn_acc,
-};
+use tensor_core::gemm::{Packed, add, add_column_sums, gemm, gemm_acc};
+use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
 use tensor_core::{Layout, Real, Shape};
 
 use crate::dropout::Dropout;
-use crate::view::{Rows, matrix, matrix_mut};
+use crate::projection::weight_gradient;
+use crate::view::{Rows, matrix, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerWindow, Reduction, softmax_xent};
 
 /// What is around the layers of a model.
@@ -36,7 +36,7 @@ pub struct Architecture {
 /// A window of characters.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
-    /// The characters, time-major: row `t·batch_size + b` is lane `b` at step `t`.
+    /// The characters, lane after lane: row `b·steps + t` is lane `b` at step `t`.
     pub x: &'a [u32],
     /// For each of them, whether a text starts there, whatever was read before. Empty if none does.
     pub resets: &'a [bool],
@@ -67,20 +67,26 @@ pub struct Model<T> {
     w_e: Range<usize>,
     w_hy: Range<usize>,
     b_y: Range<usize>,
-    /// Rows of the last window, `steps·batch_size`.
+    /// Rows of the last window, `batch_size·steps`.
     rows: usize,
-    /// Tape: embedded characters, `[seq_len·batch_size, embedding_size]`.
+    /// Tape: embedded characters, `[batch_size·seq_len, embedding_size]`.
     embedded: Rows<T>,
-    /// `[seq_len·batch_size, vocab_size]`
+    /// `[batch_size·seq_len, vocab_size]`
     logits: Rows<T>,
-    /// `[seq_len·batch_size, vocab_size]`
+    /// `[batch_size·seq_len, vocab_size]`
     dlogits: Rows<T>,
-    /// Gradient by the outputs of the layer in hand, `[seq_len·batch_size, hidden_size]`.
+    /// Gradient by the outputs of the layer in hand, `[batch_size·seq_len, hidden_size]`.
     dy: Rows<T>,
     /// Workspace, where the next `dy` is written.
     dx: Rows<T>,
     /// Gradient by the embedded characters.
     d_embedded: Rows<T>,
+    /// The loss of each row, `[batch_size·seq_len, 1]`.
+    losses: Rows<T>,
+    /// The output weights and their transpose, laid out for the products of a window.
+    output: Packed<T>,
+    output_t: Packed<T>,
+    pool: Pool,
 }
 
 /// A layer with its places in the flat buffers and what becomes of its output.
@@ -90,7 +96,7 @@ struct Stacked<T> {
     state: Range<usize>,
     residual: bool,
     dropout: Option<Dropout<T>>,
-    /// The output where it is not the layer's own, `[seq_len·batch_size, hidden_size]`.
+    /// The output where it is not the layer's own, `[batch_size·seq_len, hidden_size]`.
     y: Option<Rows<T>>,
 }
 
@@ -170,6 +176,19 @@ impl<T: Real> Model<T> {
             dy: zeros(hidden_size),
             dx: zeros(hidden_size),
             d_embedded: zeros(embedding_size.unwrap_or_default()),
+            losses: zeros(1),
+            output: Packed::default(),
+            output_t: Packed::default(),
+            pool: Pool::default(),
+        }
+    }
+
+    /// Lets `threads` threads work on a window. No result depends on their number.
+    pub fn set_threads(&mut self, threads: usize) {
+        // More threads than lanes would have nothing to do.
+        let threads = threads.min(self.dims().batch_size);
+        if self.pool.threads() != threads {
+            self.pool = Pool::new(threads);
         }
     }
 
@@ -215,11 +234,23 @@ impl<T: Real> Model<T> {
 
     /// Number of values the model keeps beside its layers.
     pub fn tape_len(&self) -> usize {
-        let rows =
-            [&self.embedded, &self.logits, &self.dlogits, &self.dy, &self.dx, &self.d_embedded];
+        let rows = [
+            &self.embedded,
+            &self.logits,
+            &self.dlogits,
+            &self.dy,
+            &self.dx,
+            &self.d_embedded,
+            &self.losses,
+        ];
         let between = |stacked: &Stacked<T>| stacked.y.as_ref().map_or(0, Rows::len);
         rows.iter().map(|rows| rows.len()).sum::<usize>()
             + self.layers.iter().map(between).sum::<usize>()
+    }
+
+    /// Whether [`draw_masks`](Self::draw_masks) draws anything.
+    pub fn has_masks(&self) -> bool {
+        self.layers.iter().any(|stacked| stacked.dropout.is_some() || stacked.layer.has_masks())
     }
 
     /// Draws what dropout leaves out of the windows from here on, until it is drawn again.
@@ -232,6 +263,28 @@ impl<T: Real> Model<T> {
         }
     }
 
+    /// Lays out `theta` for the windows from here on, until it is called again.
+    ///
+    /// # Panics
+    /// If `theta` is not as long as it has to be.
+    #[track_caller]
+    pub fn prepare(&mut self, theta: &[T]) {
+        assert_eq!(theta.len(), self.layout.len(), "number of parameters");
+        let Self { architecture, layers, embedded, w_e, w_hy, pool, output, .. } = self;
+        for index in 0..layers.len() {
+            let (below, rest) = layers.split_at_mut(index);
+            let x = input_of(&[], embedded, below);
+            rest[0].layer.prepare(&theta[rest[0].theta.clone()], x, pool);
+        }
+        let (hidden_size, vocab_size) =
+            (layers[0].layer.dims().hidden_size, architecture.vocab_size);
+        if architecture.tied {
+            output.pack_transposed(matrix(&theta[w_e.clone()], vocab_size, hidden_size), pool);
+        } else {
+            output.pack(matrix(&theta[w_hy.clone()], hidden_size, vocab_size), pool);
+        }
+    }
+
     /// Runs a window of at most `seq_len` steps from `state`: fills the tape and the logits.
     ///
     /// # Panics
@@ -239,8 +292,18 @@ impl<T: Real> Model<T> {
     /// `vocab_size`.
     #[track_caller]
     pub fn forward<'w>(&mut self, theta: &[T], window: impl Into<Window<'w>>, state: &[T]) {
+        self.prepare(theta);
+        self.read(theta, window, state);
+    }
+
+    /// As [`forward`](Self::forward), with the `theta` that was [`prepare`](Self::prepare)d.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    #[track_caller]
+    pub fn read<'w>(&mut self, theta: &[T], window: impl Into<Window<'w>>, state: &[T]) {
         let Window { x, resets } = window.into();
-        let Dims { hidden_size, batch_size, seq_len, .. } = self.dims();
+        let Dims { batch_size, seq_len, .. } = self.dims();
         assert!(
             x.len().is_multiple_of(batch_size) && x.len() <= seq_len * batch_size && !x.is_empty(),
             "a window of {} characters for {batch_size} lanes of at most {seq_len} steps",
@@ -260,25 +323,28 @@ impl<T: Real> Model<T> {
             let (below, rest) = self.layers.split_at_mut(index);
             let x = input_of(x, &self.embedded, below);
             let Stacked { layer, theta: at, state: state_at, .. } = &mut rest[0];
-            layer.forward(&theta[at.clone()], LayerWindow { x, resets }, &state[state_at.clone()]);
+            let (theta, state) = (&theta[at.clone()], &state[state_at.clone()]);
+            layer.forward(theta, LayerWindow { x, resets }, state, &mut self.pool);
             rest[0].finish(x);
         }
 
-        let vocab_size = self.vocab_size();
         let y = self.layers.last().expect("a layer").output(self.rows);
-        let mut logits = self.logits.view_mut(0..self.rows);
-        fill_rows(&theta[self.b_y.clone()], logits.view_mut());
-        match self.architecture.tied {
-            true => {
-                gemm_nt_acc(y, matrix(&theta[self.w_e.clone()], vocab_size, hidden_size), logits)
-            }
-            false => {
-                gemm_acc(y, matrix(&theta[self.w_hy.clone()], hidden_size, vocab_size), logits)
-            }
-        }
+        let (bias, output) = (&theta[self.b_y.clone()], &self.output);
+        let mut logits = self.logits.part_mut(0..self.rows);
+        self.pool.each(
+            shares(self.rows, self.pool.threads(), |rows| {
+                (rows_of(y, rows.clone()), logits.take(rows.len()))
+            }),
+            |(y, mut logits)| {
+                for row in 0..y.nrows() {
+                    logits.row_mut(row).copy_from_slice(bias);
+                }
+                gemm_acc(y, output, logits.view_mut());
+            },
+        );
     }
 
-    /// The logits of the last window, `[steps·batch_size, vocab_size]`.
+    /// The logits of the last window, `[batch_size·steps, vocab_size]`.
     pub fn logits(&self) -> ArrayView2<'_, T> {
         self.logits.view(0..self.rows)
     }
@@ -300,8 +366,20 @@ impl<T: Real> Model<T> {
     pub fn loss(&mut self, targets: &[u32], reduction: Reduction) -> T {
         let batch_size = self.dims().batch_size;
         let weight = T::from_f64(reduction.weight(self.rows / batch_size, batch_size));
-        let dlogits = self.dlogits.view_mut(0..self.rows);
-        softmax_xent(self.logits.view(0..self.rows), targets, weight, dlogits)
+        assert_eq!(targets.len(), self.rows, "one target for each input");
+        let logits = self.logits.view(0..self.rows);
+        let mut dlogits = self.dlogits.part_mut(0..self.rows);
+        let mut losses = self.losses.part_mut(0..self.rows);
+        self.pool.each(
+            shares(self.rows, self.pool.threads(), |rows| {
+                let (dlogits, losses) = (dlogits.take(rows.len()), losses.take(rows.len()));
+                (rows_of(logits, rows.clone()), &targets[rows], dlogits, losses)
+            }),
+            |(logits, targets, mut dlogits, mut losses)| {
+                softmax_xent(logits, targets, weight, dlogits.view_mut(), losses.flat_mut());
+            },
+        );
+        self.losses.flat(0..self.rows).iter().fold(T::ZERO, |sum, loss| sum + *loss)
     }
 
     /// Goes back through the last window, after [`loss`](Self::loss), with the same `theta` and
@@ -338,9 +416,10 @@ impl<T: Real> Model<T> {
                 state: d_state.as_deref_mut().map(|d_state| &mut d_state[state_at.clone()]),
             };
             let window = LayerWindow { x: input, resets };
-            layer.backward(&theta[at.clone()], window, self.dy.view(0..x.len()), into);
+            let dy = self.dy.view(0..x.len());
+            layer.backward(&theta[at.clone()], window, dy, into, &mut self.pool);
             if *residual {
-                axpy(T::ONE, self.dy.flat(0..x.len()), self.dx.flat_mut(0..x.len()));
+                add(self.dy.flat(0..x.len()), self.dx.flat_mut(0..x.len()));
             }
             std::mem::swap(&mut self.dy, &mut self.dx);
         }
@@ -348,37 +427,44 @@ impl<T: Real> Model<T> {
         if let Some(size) = self.architecture.embedding_size {
             let d_w_e = &mut grads[self.w_e.clone()];
             for (row, id) in x.iter().enumerate() {
-                axpy(T::ONE, self.d_embedded.row(row), &mut d_w_e[*id as usize * size..][..size]);
+                add(self.d_embedded.row(row), &mut d_w_e[*id as usize * size..][..size]);
             }
         }
     }
 
     /// Overwrites `dy` with the gradient by the outputs of the last layer.
     fn backward_head(&mut self, theta: &[T], grads: &mut [T]) {
-        let window = 0..self.rows;
-        let Dims { hidden_size, .. } = self.dims();
-        let vocab_size = self.vocab_size();
-        let y = self.layers.last().expect("a layer").output(self.rows);
-        let dlogits = self.dlogits.view(window.clone());
-        add_column_sums(dlogits, &mut grads[self.b_y.clone()]);
-        if self.architecture.tied {
-            let w_e = matrix(&theta[self.w_e.clone()], vocab_size, hidden_size);
-            gemm_tn_acc(
-                dlogits,
-                y,
-                matrix_mut(&mut grads[self.w_e.clone()], vocab_size, hidden_size),
-            );
-            gemm(dlogits, w_e, self.dy.view_mut(window));
+        let hidden_size = self.dims().hidden_size;
+        let (vocab_size, tied) = (self.vocab_size(), self.architecture.tied);
+        let Self { layers, dlogits, dy, w_e, w_hy, b_y, rows, output_t, pool, .. } = self;
+        let y = layers.last().expect("a layer").output(*rows);
+        let dlogits = dlogits.view(0..*rows);
+        add_column_sums(dlogits, &mut grads[b_y.clone()]);
+        if tied {
+            output_t.pack(matrix(&theta[w_e.clone()], vocab_size, hidden_size), pool);
+            weight_gradient(dlogits, y, &mut grads[w_e.clone()], pool);
         } else {
-            let w_hy = matrix(&theta[self.w_hy.clone()], hidden_size, vocab_size);
-            gemm_tn_acc(
-                y,
-                dlogits,
-                matrix_mut(&mut grads[self.w_hy.clone()], hidden_size, vocab_size),
-            );
-            gemm_nt(dlogits, w_hy, self.dy.view_mut(window));
+            output_t.pack_transposed(matrix(&theta[w_hy.clone()], hidden_size, vocab_size), pool);
+            weight_gradient(y, dlogits, &mut grads[w_hy.clone()], pool);
         }
+        let mut dy = dy.part_mut(0..*rows);
+        pool.each(
+            shares(*rows, pool.threads(), |rows| {
+                (rows_of(dlogits, rows.clone()), dy.take(rows.len()))
+            }),
+            |(dlogits, mut dy)| gemm(dlogits, output_t, dy.view_mut()),
+        );
     }
+}
+
+/// What `part` makes of a share of `rows` rows for each thread.
+fn shares<R>(
+    rows: usize,
+    threads: usize,
+    mut part: impl FnMut(Range<usize>) -> R,
+) -> impl Iterator<Item = R> {
+    let each = rows.div_ceil(threads).max(1);
+    (0..rows).step_by(each).map(move |first| part(first..rows.min(first + each)))
 }
 
 /// What a layer reads: the characters, their embedding, or the outputs of the layer below.

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayViewMut2;
-use tensor_core::gemm::{add_column_sums, axpy, fill_rows, gemm_acc, gemm_nt, gemm_tn_acc};
+use ndarray::ArrayView2;
+use tensor_core::gemm::{Packed, add, gemm, gemm_acc, gemm_tn_acc};
+use tensor_core::pool::Pool;
 use tensor_core::{Real, Shape, Tensor};
 
-use crate::norm::Norm;
-use crate::view::{Rows, matrix, matrix_mut};
+use crate::norm::{Norm, NormMut};
+use crate::view::{RowsMut, matrix, matrix_mut};
 use crate::{Dims, Input, LayerOptions};
 
 /// The input projection, with the result of the product normalized if wanted.
@@ -15,21 +16,20 @@ pub(crate) struct Projection<T> {
     input_size: usize,
     gates: &'static [&'static str],
     width: usize,
+    /// Normalizes `x·W_xh`.
     norm: Option<Norm<T>>,
-}
-
-/// Where the parameters lie in `theta`.
-struct Places {
-    weights: Range<usize>,
-    bias: Range<usize>,
-    gain: Range<usize>,
+    /// `W_xh` and its transpose, if the inputs are vectors: of a character a row is picked.
+    w_xh: Packed<T>,
+    w_xh_t: Packed<T>,
 }
 
 impl<T: Real> Projection<T> {
     pub fn new(gates: &'static [&'static str], dims: Dims, options: LayerOptions) -> Self {
         let width = gates.len() * dims.hidden_size;
         let norm = options.layer_norm.then(|| Norm::new(dims.seq_len * dims.batch_size, width));
-        Self { input_size: dims.input_size, gates, width, norm }
+        let input_size = dims.input_size;
+        let (w_xh, w_xh_t) = (Packed::default(), Packed::default());
+        Self { input_size, gates, width, norm, w_xh, w_xh_t }
     }
 
     /// `w_xh [input_size, gates·hidden_size]`, `b_h [gates·hidden_size]`, and the gain `g_xh`.
@@ -46,7 +46,12 @@ impl<T: Real> Projection<T> {
 
     /// Number of parameters, which come first in the layer's.
     pub fn n_params(&self) -> usize {
-        self.tensors().map(|tensor| tensor.shape.len()).sum()
+        self.weights().end + self.n_vectors()
+    }
+
+    /// Number of parameters behind the weights: bias and gain.
+    pub fn n_vectors(&self) -> usize {
+        if self.norm.is_some() { 2 * self.width } else { self.width }
     }
 
     /// Number of values kept.
@@ -54,67 +59,165 @@ impl<T: Real> Projection<T> {
         self.norm.as_ref().map_or(0, Norm::len)
     }
 
-    fn places(&self) -> Places {
-        let weights = self.input_size * self.width;
-        let bias = weights + self.width;
-        Places { weights: 0..weights, bias: weights..bias, gain: bias..self.n_params() }
+    fn weights(&self) -> Range<usize> {
+        0..self.input_size * self.width
     }
 
-    /// Overwrites the first rows of `a`. A one-hot input picks a row of the weights.
-    pub fn forward(&mut self, theta: &[T], x: Input<'_, T>, a: &mut Rows<T>) {
-        let Places { weights, bias, gain } = self.places();
-        let w_xh = matrix(&theta[weights], self.input_size, self.width);
-        let rows = 0..x.rows();
-        let bias = &theta[bias];
-        match (&self.norm, x) {
-            (None, _) => fill_rows(bias, a.view_mut(rows.clone())),
-            (Some(_), _) => a.flat_mut(rows.clone()).fill(T::ZERO),
-        }
-        match x {
-            Input::Dense(x) => gemm_acc(x, w_xh, a.view_mut(rows.clone())),
-            Input::Ids(ids) => {
-                for (row, id) in ids.iter().enumerate() {
-                    let weights = w_xh.row(*id as usize);
-                    axpy(T::ONE, weights.to_slice().expect("rows are contiguous"), a.row_mut(row));
-                }
-            }
-        }
-        if let Some(norm) = &mut self.norm {
-            norm.forward(rows.clone(), &theta[gain], a.flat_mut(rows.clone()));
-            for row in rows {
-                axpy(T::ONE, bias, a.row_mut(row));
-            }
+    /// Lays out the weights for [`Part::forward`].
+    pub fn pack(&mut self, theta: &[T], x: Input<'_, T>, pool: &mut Pool) {
+        if let Input::Dense(_) = x {
+            let weights = matrix(&theta[self.weights()], self.input_size, self.width);
+            self.w_xh.pack(weights, pool);
         }
     }
 
-    /// Accumulates into `grads`, and overwrites `dx`. `da` is the gradient by `a`, and is overwritten.
-    pub fn backward(
+    /// Lays out the weights for [`Part::backward`].
+    pub fn pack_transposed(&mut self, theta: &[T], x: Input<'_, T>, pool: &mut Pool) {
+        if let Input::Dense(_) = x {
+            let weights = matrix(&theta[self.weights()], self.input_size, self.width);
+            self.w_xh_t.pack_transposed(weights, pool);
+        }
+    }
+
+    /// What all parts share, and the tape of the first `rows` rows.
+    pub fn split<'a>(
+        &'a mut self,
+        theta: &'a [T],
+        rows: usize,
+    ) -> (Part<'a, T>, Option<NormMut<'a, T>>) {
+        let weights = self.weights();
+        let (bias, gain) = theta[weights.end..][..self.n_vectors()].split_at(self.width);
+        let Self { norm, w_xh, w_xh_t, .. } = self;
+        let part = Part { weights: &theta[weights], bias, gain, w_xh, w_xh_t };
+        (part, norm.as_mut().map(|norm| norm.part_mut(rows)))
+    }
+
+    /// The gradient by the weights, from that by `a`. Accumulates.
+    pub fn weight_gradient(
         &self,
-        theta: &[T],
         x: Input<'_, T>,
-        da: &mut Rows<T>,
+        da: ArrayView2<'_, T>,
         grads: &mut [T],
-        dx: Option<ArrayViewMut2<'_, T>>,
+        pool: &mut Pool,
     ) {
-        let Places { weights, bias, gain } = self.places();
-        let rows = 0..x.rows();
-        add_column_sums(da.view(rows.clone()), &mut grads[bias]);
-        if let Some(norm) = &self.norm {
-            let d_gain = &mut grads[gain.clone()];
-            norm.backward(rows.clone(), &theta[gain], da.flat_mut(rows.clone()), d_gain);
-        }
-        let mut d_w_xh = matrix_mut(&mut grads[weights.clone()], self.input_size, self.width);
+        let grads = &mut grads[self.weights()];
         match x {
-            Input::Dense(x) => gemm_tn_acc(x, da.view(rows.clone()), d_w_xh),
+            Input::Dense(x) => weight_gradient(x, da, grads, pool),
             Input::Ids(ids) => {
+                let da = da.to_slice().expect("rows are contiguous");
+                // Each thread has characters of its own.
+                let each = self.input_size.div_ceil(4 * pool.threads()).max(1);
+                let each = if pool.threads() == 1 { self.input_size } else { each };
+                let chunks = grads.chunks_mut(each * self.width).enumerate();
+                pool.each(chunks, |(chunk, grads)| {
+                    let own = chunk * each..(chunk + 1) * each;
+                    for (id, da) in ids.iter().zip(da.chunks_exact(self.width)) {
+                        if own.contains(&(*id as usize)) {
+                            let row = (*id as usize - own.start) * self.width;
+                            add(da, &mut grads[row..][..self.width]);
+                        }
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// `grads ← grads + xᵀ·da`, the rows in order. Each thread has outputs of its own.
+pub(crate) fn weight_gradient<T: Real>(
+    x: ArrayView2<'_, T>,
+    da: ArrayView2<'_, T>,
+    grads: &mut [T],
+    pool: &mut Pool,
+) {
+    let (rows, width) = (x.ncols(), da.ncols());
+    // Tiles are six rows high.
+    let each = rows.div_ceil(pool.threads()).next_multiple_of(6);
+    pool.each(grads.chunks_mut(each * width).enumerate(), |(chunk, grads)| {
+        let grads = matrix_mut(grads, grads.len() / width, width);
+        gemm_tn_acc(x, da, grads, chunk * each);
+    });
+}
+
+/// What the projection of any rows of a window needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a, T> {
+    weights: &'a [T],
+    bias: &'a [T],
+    /// Empty without a norm.
+    gain: &'a [T],
+    w_xh: &'a Packed<T>,
+    w_xh_t: &'a Packed<T>,
+}
+
+impl<T: Real> Part<'_, T> {
+    /// Number of bias and gain together.
+    pub fn n_vectors(&self) -> usize {
+        self.bias.len() + self.gain.len()
+    }
+
+    /// The weights of a character.
+    fn row_of(&self, id: u32) -> &[T] {
+        &self.weights[id as usize * self.bias.len()..][..self.bias.len()]
+    }
+
+    /// Overwrites `a`, the rows that belong to `x`.
+    pub fn forward(
+        &self,
+        x: Input<'_, T>,
+        a: &mut RowsMut<'_, T>,
+        norm: Option<&mut NormMut<'_, T>>,
+    ) {
+        match (norm, x) {
+            (None, Input::Ids(ids)) => {
                 for (row, id) in ids.iter().enumerate() {
-                    let mut sums = d_w_xh.row_mut(*id as usize);
-                    axpy(T::ONE, da.row(row), sums.as_slice_mut().expect("rows are contiguous"));
+                    let weights = self.row_of(*id);
+                    for ((a, w), b) in a.row_mut(row).iter_mut().zip(weights).zip(self.bias) {
+                        *a = *b + *w;
+                    }
+                }
+            }
+            (None, Input::Dense(x)) => {
+                for row in 0..x.nrows() {
+                    a.row_mut(row).copy_from_slice(self.bias);
+                }
+                gemm_acc(x, self.w_xh, a.view_mut());
+            }
+            (Some(norm), x) => {
+                match x {
+                    Input::Dense(x) => gemm(x, self.w_xh, a.view_mut()),
+                    Input::Ids(ids) => {
+                        for (row, id) in ids.iter().enumerate() {
+                            a.row_mut(row).copy_from_slice(self.row_of(*id));
+                        }
+                    }
+                }
+                for row in 0..x.rows() {
+                    norm.forward(row, self.gain, a.row_mut(row));
+                    add(self.bias, a.row_mut(row));
                 }
             }
         }
-        if let Some(dx) = dx {
-            gemm_nt(da.view(rows), matrix(&theta[weights], self.input_size, self.width), dx);
+    }
+
+    /// Overwrites `dx`, and `da` with the gradient by the product where that is normalized.
+    /// Accumulates into `d_vectors`, the gradient by bias and gain.
+    pub fn backward_row(
+        &self,
+        row: usize,
+        da: &mut [T],
+        norm: Option<&mut NormMut<'_, T>>,
+        d_vectors: &mut [T],
+    ) {
+        let (d_bias, d_gain) = d_vectors.split_at_mut(self.bias.len());
+        add(da, d_bias);
+        if let Some(norm) = norm {
+            norm.backward(row, self.gain, da, d_gain);
         }
+    }
+
+    /// Overwrites `dx` with the gradient by the inputs.
+    pub fn dx(&self, da: &RowsMut<'_, T>, mut dx: RowsMut<'_, T>) {
+        gemm(da.view(), self.w_xh_t, dx.view_mut());
     }
 }

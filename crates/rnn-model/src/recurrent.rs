@@ -1,18 +1,21 @@
 //! The layer around a cell: every matrix product, and the order they are taken in.
 
+use std::mem::take;
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{gemm, gemm_acc, gemm_nt, gemm_nt_acc, gemm_tn_acc};
+use tensor_core::gemm::{Packed, add, gemm, gemm_acc};
+use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
 use tensor_core::{Real, Shape, Tensor};
 
 use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
-use crate::norm::Norm;
-use crate::projection::Projection;
-use crate::view::{Rows, columns, columns_mut, matrix, matrix_mut};
-use crate::{Dims, Grads, Layer, LayerOptions, LayerWindow};
+use crate::norm::{Norm, NormMut};
+use crate::projection::{Part, Projection, weight_gradient};
+use crate::units::{Few, MOST, UNITS, load, load_each, store, store_each};
+use crate::view::{Rows, RowsMut, matrix, rows_of};
+use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
 /// How a cell's gates read the state before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +44,27 @@ pub struct OwnVector {
 
 /// The equations of one time step and their exact reverse.
 ///
-/// A cell sees pre-activations of one lane at one step, never a weight matrix.
-pub trait Cell<T: Real>: Send {
-    /// Names of the gates in the order of their blocks in `a`, each `[hidden_size]`.
+/// A cell sees pre-activations of one lane at one step, never a weight matrix; and of them a few units
+/// at a time, because its equations treat every unit alike. Marked `#[inline(always)]`, they become
+/// vector instructions.
+pub trait Cell<T: Real>: Send + Sync {
+    /// Names of the gates in the order of their blocks in `a`.
     fn gates(&self) -> &'static [&'static str];
 
     /// How they read the state before.
     fn recurrence(&self) -> Recurrence {
         Recurrence::Sum
+    }
+
+    /// The number of gates that read `h[t-1]` through a matrix.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn reads_h(&self) -> usize {
+        match self.recurrence() {
+            Recurrence::None => 0,
+            Recurrence::Sum | Recurrence::Apart => self.gates().len(),
+            Recurrence::Mixed(first) => first,
+        }
     }
 
     /// Whether there is a cell vector `c` beside `h`.
@@ -74,11 +90,11 @@ pub trait Cell<T: Real>: Send {
     fn mix_backward(&self, _step: MixBackward<'_, T>) {}
 }
 
-/// One step of one lane, forwards. A slice is `[hidden_size]` unless said otherwise.
+/// Some units of one lane at one step, forwards. A slice is `[units]` unless said otherwise.
 pub struct Forward<'a, T> {
-    /// The cell's own vectors, one after the other.
+    /// The cell's own vectors, one after the other, `[vectors·units]`.
     pub own: &'a [T],
-    /// Pre-activations, `[gates·hidden_size]`. The cell may leave its activations here: the way back
+    /// Pre-activations, `[gates·units]`. The cell may leave its activations here: the way back
     /// finds what it left.
     pub a: &'a mut [T],
     /// Products of `h[t-1]` where they come by themselves, else empty.
@@ -93,7 +109,7 @@ pub struct Forward<'a, T> {
     pub c: &'a mut [T],
 }
 
-/// One step of one lane, backwards, with what [`Forward`] had and left.
+/// The same, backwards, with what [`Forward`] had and left.
 #[expect(missing_docs, reason = "they are the fields of Forward")]
 pub struct Backward<'a, T> {
     pub own: &'a [T],
@@ -148,6 +164,7 @@ pub struct MixBackward<'a, T> {
 ///
 /// Of a window's products only those of the state, and their reverse, have to wait for the step
 /// before. All others are one product for the whole window, which is far faster than one a step.
+/// Lanes know nothing of each other, so each thread takes some of them through all steps.
 pub struct Recurrent<T, C> {
     cell: C,
     dims: Dims,
@@ -156,18 +173,27 @@ pub struct Recurrent<T, C> {
     at: Places,
     /// Gates that read `h[t-1]`, and gates that read `m`.
     reads: (usize, usize),
-    /// Normalizes `h[t-1]·W_hh`, and `m·W_mh`.
-    norms: (Option<Norm<T>>, Option<Norm<T>>),
     drop_connect: DropConnect<T>,
+    /// The recurrent weights and their transposes, laid out for the products of a window.
+    w_hh: Packed<T>,
+    w_mh: Packed<T>,
+    w_hh_t: Packed<T>,
+    w_mh_t: Packed<T>,
     /// Time steps of the last window.
     steps: usize,
-    /// Tape: pre-activations, then what the cell left of them, `[seq_len·batch_size, gates·H]`.
+    tapes: Tapes<T>,
+}
+
+/// What is kept of a window. Row `lane·steps + t` of a tape is that of a lane at step `t`; a
+/// workspace has a row for each lane.
+struct Tapes<T> {
+    /// Pre-activations, then what the cell left of them, `gates·H` wide.
     a: Rows<T>,
-    /// Tape: `h[t-1]·W_hh` where it is by itself.
+    /// `h[t-1]·W_hh` where the cell is handed it by itself.
     a_h: Rows<T>,
-    /// Tape: the mixture, if there is one, `[seq_len·batch_size, H]`.
+    /// The mixture, if there is one, `H` wide.
     m: Rows<T>,
-    /// Tape: states before and after each step, `[seq_len·batch_size, H]`.
+    /// States before and after each step, `H` wide.
     h_prev: Rows<T>,
     h: Rows<T>,
     c_prev: Rows<T>,
@@ -176,15 +202,20 @@ pub struct Recurrent<T, C> {
     da: Rows<T>,
     /// Gradient by the product `h[t-1]·W_hh`, where it is not that by `a`.
     da_h: Rows<T>,
-    /// Gradient by the product `m·W_mh`, where it is not that by `a`.
+    /// Gradient by the product `m·W_mh`.
     da_m: Rows<T>,
-    /// Workspace: the product `m·W_mh` before it is normalized, `[batch_size, …]`.
-    a_m: Rows<T>,
-    /// Workspace: gradients by `h[t]`, `h[t-1]`, `c[t]` and `m[t]`, `[batch_size, H]`.
+    /// Normalize `x·W_xh`, `h[t-1]·W_hh` and `m·W_mh`. The first is the projection's.
+    norm_h: Option<Norm<T>>,
+    norm_m: Option<Norm<T>>,
+    /// Workspace: one step's `h[t-1]` or `m`, and their products or the gradients by them.
+    read: Rows<T>,
+    by_h: Rows<T>,
+    by_m: Rows<T>,
+    /// Workspace: gradients by `h[t-1]` and `c[t]`.
     dh: Rows<T>,
-    dh_prev: Rows<T>,
     dc: Rows<T>,
-    dm: Rows<T>,
+    /// Workspace: gradients by all parameters that are no matrix.
+    d_vectors: Rows<T>,
 }
 
 /// Where the parameters lie in the layer's `theta`, after those of the projection.
@@ -199,24 +230,26 @@ struct Places {
 
 impl<T: Real, C: Cell<T>> Recurrent<T, C> {
     /// A layer with an empty tape.
+    ///
+    /// # Panics
+    /// If the cell has more than eight gates or vectors of its own.
+    #[track_caller]
     pub fn new(cell: C, dims: Dims, options: LayerOptions) -> Self {
         let Dims { hidden_size, batch_size, seq_len, .. } = dims;
         let gates = cell.gates().len();
+        assert!(gates <= MOST && cell.own().len() <= MOST, "at most {MOST} gates, and vectors");
         let reads = match cell.recurrence() {
-            Recurrence::None => (0, 0),
-            Recurrence::Sum | Recurrence::Apart => (gates, 0),
             Recurrence::Mixed(first) => (first, gates - first),
+            _ => (cell.reads_h(), 0),
         };
-        let is_apart = cell.recurrence() != Recurrence::Sum || options.layer_norm;
+        let is_apart = cell.recurrence() != Recurrence::Sum;
         let (width_h, width_m) = (reads.0 * hidden_size, reads.1 * hidden_size);
-        let norm_m = if options.layer_norm { width_m } else { 0 };
         let rows = seq_len * batch_size;
         let (tape, lanes) =
             (|width| Rows::zeros(rows, width), |width| Rows::zeros(batch_size, width));
         let norm = |width| (options.layer_norm && 0 < width).then(|| Norm::new(rows, width));
         let if_c = |width| if cell.has_c() { width } else { 0 };
-        let if_mixed = |width| if reads.1 == 0 { 0 } else { width };
-        let if_apart = |width| if is_apart { width } else { 0 };
+        let if_norm = |width| if options.layer_norm { width } else { 0 };
 
         let projection = Projection::new(cell.gates(), dims, options);
         let initial =
@@ -230,28 +263,37 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             w_hh: place(hidden_size * width_h),
             w_mh: place(hidden_size * width_m),
             own: place(cell.own().len() * hidden_size),
-            g_hh: place(if options.layer_norm { width_h } else { 0 }),
-            g_mh: place(norm_m),
+            g_hh: place(if_norm(width_h)),
+            g_mh: place(if_norm(width_m)),
             initial: place(initial.n_params()),
         };
-        Self {
-            drop_connect: DropConnect::new(options.drop_connect, at.w_hh.len() + at.w_mh.len()),
-            norms: (norm(width_h), norm(width_m)),
+        let n_vectors = projection.n_vectors() + at.initial.end - at.own.start;
+        let tapes = Tapes {
             a: tape(gates * hidden_size),
-            a_h: tape(if_apart(width_h)),
-            m: tape(if_mixed(hidden_size)),
+            a_h: tape(if is_apart { width_h } else { 0 }),
+            m: tape(if 0 < reads.1 { hidden_size } else { 0 }),
             h_prev: tape(hidden_size),
             h: tape(hidden_size),
             c_prev: tape(if_c(hidden_size)),
             c: tape(if_c(hidden_size)),
             da: tape(gates * hidden_size),
-            da_h: tape(if_apart(width_h)),
-            da_m: tape(norm_m),
-            a_m: lanes(norm_m),
+            da_h: tape(if is_apart || options.layer_norm { width_h } else { 0 }),
+            da_m: tape(width_m),
+            norm_h: norm(width_h),
+            norm_m: norm(width_m),
+            read: lanes(hidden_size),
+            by_h: lanes(width_h),
+            by_m: lanes(width_m),
             dh: lanes(hidden_size),
-            dh_prev: lanes(hidden_size),
             dc: lanes(if_c(hidden_size)),
-            dm: lanes(if_mixed(hidden_size)),
+            d_vectors: lanes(n_vectors),
+        };
+        Self {
+            drop_connect: DropConnect::new(options.drop_connect, at.w_hh.len() + at.w_mh.len()),
+            w_hh: Packed::default(),
+            w_mh: Packed::default(),
+            w_hh_t: Packed::default(),
+            w_mh_t: Packed::default(),
             steps: 0,
             cell,
             dims,
@@ -259,139 +301,473 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             initial,
             at,
             reads,
+            tapes,
         }
     }
 
-    /// The rows of time step `t`.
-    fn at_step(&self, t: usize) -> Range<usize> {
-        t * self.dims.batch_size..(t + 1) * self.dims.batch_size
+    /// What every thread reads, and the lanes to be split among them.
+    fn split<'a, 'w>(
+        &'a mut self,
+        theta: &'a [T],
+        window: LayerWindow<'w, T>,
+    ) -> (Common<'a, 'w, T, C>, Lanes<'a, T>) {
+        let Self { cell, dims, projection, initial, at, reads, tapes, .. } = self;
+        let rows = self.steps * dims.batch_size;
+        let gates = cell.gates().len();
+        let (part, norm_x) = projection.split(theta, rows);
+        let common = Common {
+            cell,
+            hidden_size: dims.hidden_size,
+            batch_size: dims.batch_size,
+            steps: self.steps,
+            reads: *reads,
+            mixed: reads.0 * dims.hidden_size..gates * dims.hidden_size,
+            window,
+            part,
+            own: &theta[at.own.clone()],
+            g_hh: &theta[at.g_hh.clone()],
+            g_mh: &theta[at.g_mh.clone()],
+            initial,
+            initial_theta: &theta[at.initial.clone()],
+            w_hh: &self.w_hh,
+            w_mh: &self.w_mh,
+            w_hh_t: &self.w_hh_t,
+            w_mh_t: &self.w_mh_t,
+        };
+        let lanes = 0..dims.batch_size;
+        let lanes = Lanes {
+            a: tapes.a.part_mut(0..rows),
+            a_h: tapes.a_h.part_mut(0..rows),
+            m: tapes.m.part_mut(0..rows),
+            h_prev: tapes.h_prev.part_mut(0..rows),
+            h: tapes.h.part_mut(0..rows),
+            c_prev: tapes.c_prev.part_mut(0..rows),
+            c: tapes.c.part_mut(0..rows),
+            da: tapes.da.part_mut(0..rows),
+            da_h: tapes.da_h.part_mut(0..rows),
+            da_m: tapes.da_m.part_mut(0..rows),
+            norm_x,
+            norm_h: tapes.norm_h.as_mut().map(|norm| norm.part_mut(rows)),
+            norm_m: tapes.norm_m.as_mut().map(|norm| norm.part_mut(rows)),
+            read: tapes.read.part_mut(lanes.clone()),
+            by_h: tapes.by_h.part_mut(lanes.clone()),
+            by_m: tapes.by_m.part_mut(lanes.clone()),
+            dh: tapes.dh.part_mut(lanes.clone()),
+            dc: tapes.dc.part_mut(lanes.clone()),
+            d_vectors: tapes.d_vectors.part_mut(lanes.clone()),
+            lanes,
+        };
+        (common, lanes)
     }
 
+    /// The weights of the state and of the mixture, and how many outputs they have.
+    fn recurrent_weights<'a>(&'a self, theta: &'a [T]) -> [ArrayView2<'a, T>; 2] {
+        let Self { at, dims, reads, drop_connect, .. } = self;
+        let weights = drop_connect.weights(&theta[at.w_hh.start..at.w_mh.end]);
+        let (w_hh, w_mh) = weights.split_at(at.w_hh.len());
+        [(w_hh, reads.0), (w_mh, reads.1)]
+            .map(|(w, gates)| matrix(w, dims.hidden_size, gates * dims.hidden_size))
+    }
+}
+
+/// What all lanes of a window share.
+struct Common<'a, 'w, T, C> {
+    cell: &'a C,
+    hidden_size: usize,
+    batch_size: usize,
+    steps: usize,
+    /// Gates that read `h[t-1]`, and gates that read `m`.
+    reads: (usize, usize),
     /// Columns of `a` that belong to the gates that read `m`.
-    fn mixed_columns(&self) -> Range<usize> {
-        let hidden_size = self.dims.hidden_size;
-        self.reads.0 * hidden_size..(self.reads.0 + self.reads.1) * hidden_size
+    mixed: Range<usize>,
+    window: LayerWindow<'w, T>,
+    part: Part<'a, T>,
+    own: &'a [T],
+    g_hh: &'a [T],
+    g_mh: &'a [T],
+    initial: &'a Initial,
+    initial_theta: &'a [T],
+    w_hh: &'a Packed<T>,
+    w_mh: &'a Packed<T>,
+    w_hh_t: &'a Packed<T>,
+    w_mh_t: &'a Packed<T>,
+}
+
+/// Some lanes of [`Tapes`]: what one thread works on.
+struct Lanes<'a, T> {
+    lanes: Range<usize>,
+    a: RowsMut<'a, T>,
+    a_h: RowsMut<'a, T>,
+    m: RowsMut<'a, T>,
+    h_prev: RowsMut<'a, T>,
+    h: RowsMut<'a, T>,
+    c_prev: RowsMut<'a, T>,
+    c: RowsMut<'a, T>,
+    da: RowsMut<'a, T>,
+    da_h: RowsMut<'a, T>,
+    da_m: RowsMut<'a, T>,
+    norm_x: Option<NormMut<'a, T>>,
+    norm_h: Option<NormMut<'a, T>>,
+    norm_m: Option<NormMut<'a, T>>,
+    read: RowsMut<'a, T>,
+    by_h: RowsMut<'a, T>,
+    by_m: RowsMut<'a, T>,
+    dh: RowsMut<'a, T>,
+    dc: RowsMut<'a, T>,
+    d_vectors: RowsMut<'a, T>,
+}
+
+impl<'a, T: Real> Lanes<'a, T> {
+    /// Takes the first lanes away, as many as are `each` thread's share.
+    fn take(&mut self, each: usize, steps: usize) -> Option<Self> {
+        let lanes = each.min(self.lanes.len());
+        let rows = lanes * steps;
+        let first = self.lanes.start;
+        self.lanes.start += lanes;
+        (0 < lanes).then(|| Self {
+            lanes: first..first + lanes,
+            a: self.a.take(rows),
+            a_h: self.a_h.take(rows),
+            m: self.m.take(rows),
+            h_prev: self.h_prev.take(rows),
+            h: self.h.take(rows),
+            c_prev: self.c_prev.take(rows),
+            c: self.c.take(rows),
+            da: self.da.take(rows),
+            da_h: self.da_h.take(rows),
+            da_m: self.da_m.take(rows),
+            norm_x: self.norm_x.as_mut().map(|norm| norm.take(rows)),
+            norm_h: self.norm_h.as_mut().map(|norm| norm.take(rows)),
+            norm_m: self.norm_m.as_mut().map(|norm| norm.take(rows)),
+            read: self.read.take(lanes),
+            by_h: self.by_h.take(lanes),
+            by_m: self.by_m.take(lanes),
+            dh: self.dh.take(lanes),
+            dc: self.dc.take(lanes),
+            d_vectors: self.d_vectors.take(lanes),
+        })
+    }
+
+    /// The whole window forwards, from `state`.
+    fn forward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, state: &[T]) {
+        // Nothing here depends on h, so the whole window is one product.
+        let x =
+            common.window.x.rows_of(self.lanes.start * common.steps..self.lanes.end * common.steps);
+        common.part.forward(x, &mut self.a, self.norm_x.as_mut());
+        for t in 0..common.steps {
+            self.begin(common, t, state);
+            if 0 < common.reads.0 {
+                gemm(self.read.view(), common.w_hh, self.by_h.view_mut());
+            }
+            if let Some(norm) = &mut self.norm_h {
+                for lane in 0..self.lanes.len() {
+                    norm.forward(lane * common.steps + t, common.g_hh, self.by_h.row_mut(lane));
+                }
+            }
+            if 0 < common.reads.1 {
+                self.mix(common, t);
+            }
+            self.cell_forward(common, t);
+        }
     }
 
     /// Overwrites the state before step `t` with the one after the step before, or with what is
     /// carried into the window, or with the initial one.
-    fn begin(&mut self, t: usize, theta: &[T], resets: &[bool], state: &[T]) {
-        let Self { at, initial, h_prev, h, c_prev, c, dims, .. } = self;
-        let (now, hidden_size) = (t * dims.batch_size, dims.hidden_size);
-        let theta = &theta[at.initial.clone()];
+    fn begin<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize, state: &[T]) {
+        let Self { h_prev, h, c_prev, c, read, .. } = self;
         let vectors = [(h_prev, &*h), (c_prev, &*c)];
         for (vector, (prev, behind)) in vectors.into_iter().enumerate() {
-            if behind.len() == 0 {
+            if behind.is_empty() {
                 continue;
             }
-            for lane in 0..dims.batch_size {
-                let row = now + lane;
+            for (index, lane) in self.lanes.clone().enumerate() {
+                let row = index * common.steps + t;
                 let prev = prev.row_mut(row);
-                if resets.get(row).is_some_and(|starts| *starts) {
-                    initial.write(theta, vector, prev);
+                if common.starts(lane, t) {
+                    common.initial.write(common.initial_theta, vector, prev);
                 } else if t == 0 {
-                    let carried = (vector * dims.batch_size + lane) * hidden_size;
-                    prev.copy_from_slice(&state[carried..][..hidden_size]);
+                    let carried = (vector * common.batch_size + lane) * common.hidden_size;
+                    prev.copy_from_slice(&state[carried..][..common.hidden_size]);
                 } else {
-                    prev.copy_from_slice(behind.row(row - dims.batch_size));
+                    prev.copy_from_slice(behind.row(row - 1));
+                }
+                if vector == 0 {
+                    read.row_mut(index).copy_from_slice(prev);
                 }
             }
         }
     }
 
-    /// Takes the products of step `t`, and lets the cell mix where it does.
-    fn recur(&mut self, t: usize, theta: &[T]) {
-        let (now, mixed) = (self.at_step(t), self.mixed_columns());
-        let Self { at, dims, reads, cell, a, a_h, a_m, m, h_prev, norms, drop_connect, .. } = self;
-        let hidden_size = dims.hidden_size;
-        let weights = drop_connect.weights(&theta[at.w_hh.start..at.w_mh.end]);
-        let (w_hh, w_mh) = weights.split_at(at.w_hh.len());
-        let w_hh = matrix(w_hh, hidden_size, reads.0 * hidden_size);
-        let w_mh = matrix(w_mh, hidden_size, reads.1 * hidden_size);
-
-        if 0 < reads.0 {
-            if a_h.len() == 0 {
-                gemm_acc(h_prev.view(now.clone()), w_hh, a.view_mut(now.clone()));
-            } else {
-                gemm(h_prev.view(now.clone()), w_hh, a_h.view_mut(now.clone()));
-            }
-        }
-        if let Some(norm) = &mut norms.0 {
-            norm.forward(now.clone(), &theta[at.g_hh.clone()], a_h.flat_mut(now.clone()));
-            if cell.recurrence() == Recurrence::Sum {
-                add(a_h.flat(now.clone()), a.flat_mut(now.clone()));
-            }
-        }
-        if reads.1 == 0 {
-            return;
-        }
-        for row in now.clone() {
-            let (a, a_h, h_prev) = (a.row_mut(row), a_h.row(row), h_prev.row(row));
-            cell.mix(Mix { a, a_h, h_prev, m: m.row_mut(row) });
-        }
-        match &mut norms.1 {
-            None => {
-                let a = columns_mut(a.view_mut(now.clone()), mixed);
-                gemm_acc(m.view(now), w_mh, a);
-            }
-            Some(norm) => {
-                let lanes = 0..dims.batch_size;
-                gemm(m.view(now.clone()), w_mh, a_m.view_mut(lanes.clone()));
-                norm.forward(now.clone(), &theta[at.g_mh.clone()], a_m.flat_mut(lanes));
-                for (lane, row) in now.enumerate() {
-                    add(a_m.row(lane), &mut a.row_mut(row)[mixed.clone()]);
-                }
-            }
-        }
-    }
-
-    /// The reverse of [`recur`](Self::recur): completes `da` and adds to `dh_prev`.
-    fn recur_back(&mut self, t: usize, theta: &[T], grads: &mut [T]) {
-        let (now, mixed, lanes) = (self.at_step(t), self.mixed_columns(), 0..self.dims.batch_size);
-        let Self { at, dims, reads, cell, norms, drop_connect, .. } = self;
-        let Self { a, a_h, h_prev, da, da_h, da_m, dh_prev, dm, .. } = self;
-        let hidden_size = dims.hidden_size;
-        let weights = drop_connect.weights(&theta[at.w_hh.start..at.w_mh.end]);
-        let (w_hh, w_mh) = weights.split_at(at.w_hh.len());
-        let w_hh = matrix(w_hh, hidden_size, reads.0 * hidden_size);
-        let w_mh = matrix(w_mh, hidden_size, reads.1 * hidden_size);
-
-        if 0 < reads.1 {
-            let by_product = match &norms.1 {
-                None => columns(da.view(now.clone()), mixed),
-                Some(norm) => {
-                    for row in now.clone() {
-                        da_m.row_mut(row).copy_from_slice(&da.row(row)[mixed.clone()]);
+    /// Lets the cell mix what its other gates read, and takes their product.
+    fn mix<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
+        for lane in 0..self.lanes.len() {
+            let row = lane * common.steps + t;
+            let Self { a, m, h_prev, by_h: a_h, read, .. } = self;
+            let (a, m, a_h) = (a.row_mut(row), m.row_mut(row), a_h.row(lane));
+            let h_prev = h_prev.row(row);
+            T::vectorized(
+                #[inline(always)]
+                || {
+                    let mut few: [Few<T>; 2] = [[[T::ZERO; UNITS]; MOST]; 2];
+                    let [few_a, few_a_h] = &mut few;
+                    let few_a = &mut few_a[..common.cell.gates().len()];
+                    let few_a_h = &mut few_a_h[..common.cell.reads_h()];
+                    for at in (0..common.hidden_size).step_by(UNITS) {
+                        load_each(few_a, a, at);
+                        load_each(few_a_h, a_h, at);
+                        let mut units_m = [T::ZERO; UNITS];
+                        common.cell.mix(Mix {
+                            a: few_a.as_flattened_mut(),
+                            a_h: few_a_h.as_flattened(),
+                            h_prev: &load(h_prev, at),
+                            m: &mut units_m,
+                        });
+                        store_each(few_a, a, at);
+                        store(&units_m, m, at);
                     }
-                    let (gain, d_gain) = (&theta[at.g_mh.clone()], &mut grads[at.g_mh.clone()]);
-                    norm.backward(now.clone(), gain, da_m.flat_mut(now.clone()), d_gain);
-                    da_m.view(now.clone())
+                },
+            );
+            read.row_mut(lane).copy_from_slice(m);
+        }
+        gemm(self.read.view(), common.w_mh, self.by_m.view_mut());
+        for lane in 0..self.lanes.len() {
+            let row = lane * common.steps + t;
+            if let Some(norm) = &mut self.norm_m {
+                norm.forward(row, common.g_mh, self.by_m.row_mut(lane));
+            }
+            add(self.by_m.row(lane), &mut self.a.row_mut(row)[common.mixed.clone()]);
+        }
+    }
+
+    /// The cell's equations of step `t`.
+    fn cell_forward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
+        T::vectorized(
+            #[inline(always)]
+            || {
+                let is_sum = common.cell.recurrence() == Recurrence::Sum;
+                let has_c = common.cell.has_c();
+                let mut few: [Few<T>; 3] = [[[T::ZERO; UNITS]; MOST]; 3];
+                let [a, a_h, own] = &mut few;
+                let a = &mut a[..common.cell.gates().len()];
+                let a_h = &mut a_h[..common.cell.reads_h()];
+                let own = &mut own[..common.cell.own().len()];
+                for lane in 0..self.lanes.len() {
+                    let row = lane * common.steps + t;
+                    let product = self.by_h.row(lane);
+                    if !is_sum {
+                        self.a_h.row_mut(row).copy_from_slice(product);
+                    }
+                    for at in (0..common.hidden_size).step_by(UNITS) {
+                        load_each(a, self.a.row(row), at);
+                        load_each(a_h, product, at);
+                        if is_sum {
+                            for (a, product) in a.iter_mut().zip(&*a_h) {
+                                for unit in 0..UNITS {
+                                    a[unit] += product[unit];
+                                }
+                            }
+                        }
+                        load_each(own, common.own, at);
+                        let (mut h, mut c) = ([T::ZERO; UNITS], [T::ZERO; UNITS]);
+                        let c_prev = if has_c { load(self.c_prev.row(row), at) } else { c };
+                        common.cell.forward(Forward {
+                            own: own.as_flattened(),
+                            a: a.as_flattened_mut(),
+                            a_h: if is_sum { &[] } else { a_h.as_flattened() },
+                            h_prev: &load(self.h_prev.row(row), at),
+                            c_prev: if has_c { &c_prev } else { &[] },
+                            h: &mut h,
+                            c: if has_c { &mut c } else { &mut [] },
+                        });
+                        store_each(a, self.a.row_mut(row), at);
+                        store(&h, self.h.row_mut(row), at);
+                        if has_c {
+                            store(&c, self.c.row_mut(row), at);
+                        }
+                    }
                 }
-            };
-            gemm_nt(by_product, w_mh, dm.view_mut(lanes.clone()));
-            for (lane, row) in now.clone().enumerate() {
-                cell.mix_backward(MixBackward {
-                    a: a.row(row),
-                    a_h: a_h.row(row),
-                    h_prev: h_prev.row(row),
-                    dm: dm.row(lane),
-                    dh_prev: dh_prev.row_mut(lane),
-                    da: da.row_mut(row),
-                    da_h: da_h.row_mut(row),
-                });
+            },
+        );
+    }
+
+    /// The whole window backwards, given the gradient `dy` by all outputs of these lanes.
+    fn backward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, dy: ArrayView2<'_, T>) {
+        self.dh.flat_mut().fill(T::ZERO);
+        self.dc.flat_mut().fill(T::ZERO);
+        self.d_vectors.flat_mut().fill(T::ZERO);
+        let n_projection = common.part.n_vectors();
+        for t in (0..common.steps).rev() {
+            self.cell_backward(common, t, dy);
+            if 0 < common.reads.1 {
+                self.mix_backward(common, t);
+            }
+            if 0 < common.reads.0 {
+                for lane in 0..self.lanes.len() {
+                    let row = lane * common.steps + t;
+                    if let Some(norm) = &mut self.norm_h {
+                        if common.cell.recurrence() == Recurrence::Sum {
+                            self.da_h.row_mut(row).copy_from_slice(self.da.row(row));
+                        }
+                        let d_gain = common.g_hh_in(self.d_vectors.row_mut(lane));
+                        norm.backward(row, common.g_hh, self.da_h.row_mut(row), d_gain);
+                    }
+                    let by_product = if self.da_h.is_empty() { &self.da } else { &self.da_h };
+                    self.by_h.row_mut(lane).copy_from_slice(by_product.row(row));
+                }
+                gemm_acc(self.by_h.view(), common.w_hh_t, self.dh.view_mut());
+            }
+            for (index, lane) in self.lanes.clone().enumerate() {
+                let row = index * common.steps + t;
+                let d_vectors = self.d_vectors.row_mut(index);
+                let (d_projection, d_vectors) = d_vectors.split_at_mut(n_projection);
+                let da = self.da.row_mut(row);
+                common.part.backward_row(row, da, self.norm_x.as_mut(), d_projection);
+                // A text that starts here read no earlier step, but the initial state.
+                if common.starts(lane, t) {
+                    let n_initial = common.initial_theta.len();
+                    let d_initial = d_vectors.len() - n_initial;
+                    let d_initial = &mut d_vectors[d_initial..];
+                    common.initial.take_back(0, self.dh.row_mut(index), d_initial);
+                    common.initial.take_back(1, self.dc.row_mut(index), d_initial);
+                }
             }
         }
-        if let Some(norm) = &norms.0 {
-            if cell.recurrence() == Recurrence::Sum {
-                da_h.flat_mut(now.clone()).copy_from_slice(da.flat(now.clone()));
+    }
+
+    /// The reverse of the cell's equations of step `t`: `dh` and `dc` become those by the step before.
+    fn cell_backward<C: Cell<T>>(
+        &mut self,
+        common: &Common<'_, '_, T, C>,
+        t: usize,
+        dy: ArrayView2<'_, T>,
+    ) {
+        let dy = dy.to_slice().expect("rows are contiguous");
+        T::vectorized(
+            #[inline(always)]
+            || {
+                let is_sum = common.cell.recurrence() == Recurrence::Sum;
+                let is_apart = common.cell.recurrence() == Recurrence::Apart;
+                let has_c = common.cell.has_c();
+                let mut few: [Few<T>; 6] = [[[T::ZERO; UNITS]; MOST]; 6];
+                let [a, a_h, own, da, da_h, few_d_own] = &mut few;
+                let n_h = common.cell.reads_h();
+                let a = &mut a[..common.cell.gates().len()];
+                let a_h = &mut a_h[..if is_sum { 0 } else { n_h }];
+                let own = &mut own[..common.cell.own().len()];
+                let da = &mut da[..common.cell.gates().len()];
+                let da_h = &mut da_h[..if is_apart { n_h } else { 0 }];
+                let few_d_own = &mut few_d_own[..common.cell.own().len()];
+                for lane in 0..self.lanes.len() {
+                    let row = lane * common.steps + t;
+                    let dy = &dy[row * common.hidden_size..][..common.hidden_size];
+                    let d_own = &mut self.d_vectors.row_mut(lane)[common.part.n_vectors()..];
+                    let d_own = &mut d_own[..common.own.len()];
+                    for at in (0..common.hidden_size).step_by(UNITS) {
+                        load_each(a, self.a.row(row), at);
+                        load_each(a_h, self.a_h.row(row), at);
+                        load_each(own, common.own, at);
+                        load_each(few_d_own, d_own, at);
+                        let mut dh = load(self.dh.row(lane), at);
+                        // h[t] is read by the output of this step and by the next step.
+                        for (dh, dy) in dh.iter_mut().zip(load(dy, at)) {
+                            *dh += dy;
+                        }
+                        let none = [T::ZERO; UNITS];
+                        let c_prev = if has_c { load(self.c_prev.row(row), at) } else { none };
+                        let c = if has_c { load(self.c.row(row), at) } else { none };
+                        let mut dc = if has_c { load(self.dc.row(lane), at) } else { none };
+                        let mut dh_prev = none;
+                        common.cell.backward(Backward {
+                            own: own.as_flattened(),
+                            a: a.as_flattened(),
+                            a_h: a_h.as_flattened(),
+                            h_prev: &load(self.h_prev.row(row), at),
+                            c_prev: if has_c { &c_prev } else { &[] },
+                            h: &load(self.h.row(row), at),
+                            c: if has_c { &c } else { &[] },
+                            dh: &dh,
+                            dc: if has_c { &mut dc } else { &mut [] },
+                            dh_prev: &mut dh_prev,
+                            da: da.as_flattened_mut(),
+                            da_h: da_h.as_flattened_mut(),
+                            d_own: few_d_own.as_flattened_mut(),
+                        });
+                        store(&dh_prev, self.dh.row_mut(lane), at);
+                        if has_c {
+                            store(&dc, self.dc.row_mut(lane), at);
+                        }
+                        store_each(da, self.da.row_mut(row), at);
+                        store_each(da_h, self.da_h.row_mut(row), at);
+                        store_each(few_d_own, d_own, at);
+                    }
+                }
+            },
+        );
+    }
+
+    /// The reverse of [`mix`](Self::mix): completes `da`, and adds to `dh`.
+    fn mix_backward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
+        for lane in 0..self.lanes.len() {
+            let row = lane * common.steps + t;
+            let by_product = self.da_m.row_mut(row);
+            by_product.copy_from_slice(&self.da.row(row)[common.mixed.clone()]);
+            if let Some(norm) = &mut self.norm_m {
+                let d_gain = common.g_mh_in(self.d_vectors.row_mut(lane));
+                norm.backward(row, common.g_mh, by_product, d_gain);
             }
-            let (gain, d_gain) = (&theta[at.g_hh.clone()], &mut grads[at.g_hh.clone()]);
-            norm.backward(now.clone(), gain, da_h.flat_mut(now.clone()), d_gain);
+            self.by_m.row_mut(lane).copy_from_slice(by_product);
         }
-        if 0 < reads.0 {
-            let by_product = if a_h.len() == 0 { da.view(now) } else { da_h.view(now) };
-            gemm_nt_acc(by_product, w_hh, dh_prev.view_mut(lanes));
-        }
+        let dm = &mut self.read;
+        gemm(self.by_m.view(), common.w_mh_t, dm.view_mut());
+        T::vectorized(
+            #[inline(always)]
+            || {
+                let mut few: [Few<T>; 4] = [[[T::ZERO; UNITS]; MOST]; 4];
+                let [a, a_h, da, da_h] = &mut few;
+                let (gates, by_h) = (common.cell.gates().len(), common.cell.reads_h());
+                let (a, da) = (&mut a[..gates], &mut da[..gates]);
+                let (a_h, da_h) = (&mut a_h[..by_h], &mut da_h[..by_h]);
+                for lane in 0..self.lanes.len() {
+                    let row = lane * common.steps + t;
+                    for at in (0..common.hidden_size).step_by(UNITS) {
+                        load_each(a, self.a.row(row), at);
+                        load_each(a_h, self.a_h.row(row), at);
+                        load_each(da, self.da.row(row), at);
+                        let mut dh_prev = load(self.dh.row(lane), at);
+                        common.cell.mix_backward(MixBackward {
+                            a: a.as_flattened(),
+                            a_h: a_h.as_flattened(),
+                            h_prev: &load(self.h_prev.row(row), at),
+                            dm: &load(self.read.row(lane), at),
+                            dh_prev: &mut dh_prev,
+                            da: da.as_flattened_mut(),
+                            da_h: da_h.as_flattened_mut(),
+                        });
+                        store(&dh_prev, self.dh.row_mut(lane), at);
+                        store_each(da, self.da.row_mut(row), at);
+                        store_each(da_h, self.da_h.row_mut(row), at);
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl<T: Real, C: Cell<T>> Common<'_, '_, T, C> {
+    /// Whether a text starts in a lane at step `t`.
+    fn starts(&self, lane: usize, t: usize) -> bool {
+        self.window.resets.get(lane * self.steps + t).is_some_and(|starts| *starts)
+    }
+
+    /// The gradient by the gain of `h[t-1]·W_hh`, out of that by all vectors.
+    fn g_hh_in<'v>(&self, d_vectors: &'v mut [T]) -> &'v mut [T] {
+        &mut d_vectors[self.part.n_vectors() + self.own.len()..][..self.g_hh.len()]
+    }
+
+    /// The gradient by the gain of `m·W_mh`, out of that by all vectors.
+    fn g_mh_in<'v>(&self, d_vectors: &'v mut [T]) -> &'v mut [T] {
+        let before = self.part.n_vectors() + self.own.len() + self.g_hh.len();
+        &mut d_vectors[before..][..self.g_mh.len()]
     }
 }
 
@@ -421,8 +797,8 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
         tensors.extend((0 < by_h).then(|| matrix("w_hh", first)));
         tensors.extend((0 < by_m).then(|| matrix("w_mh", mixed)));
         tensors.extend(self.cell.own().iter().map(own));
-        tensors.extend(self.norms.0.as_ref().map(|_| gain("g_hh", first)));
-        tensors.extend(self.norms.1.as_ref().map(|_| gain("g_mh", mixed)));
+        tensors.extend(self.tapes.norm_h.as_ref().map(|_| gain("g_hh", first)));
+        tensors.extend(self.tapes.norm_m.as_ref().map(|_| gain("g_mh", mixed)));
         tensors.extend(self.initial.tensors());
         tensors
     }
@@ -432,56 +808,69 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
     }
 
     fn tape_len(&self) -> usize {
-        let tapes = [&self.a, &self.a_h, &self.m, &self.h_prev, &self.h, &self.c_prev, &self.c];
-        let gradients = [&self.da, &self.da_h, &self.da_m];
-        let workspace = [&self.a_m, &self.dh, &self.dh_prev, &self.dc, &self.dm];
-        let all = tapes.iter().chain(&gradients).chain(&workspace);
-        let norms = [&self.norms.0, &self.norms.1].into_iter().flatten().map(Norm::len);
-        all.map(|rows| rows.len()).sum::<usize>()
+        let t = &self.tapes;
+        let rows = [
+            &t.a,
+            &t.a_h,
+            &t.m,
+            &t.h_prev,
+            &t.h,
+            &t.c_prev,
+            &t.c,
+            &t.da,
+            &t.da_h,
+            &t.da_m,
+            &t.read,
+            &t.by_h,
+            &t.by_m,
+            &t.dh,
+            &t.dc,
+            &t.d_vectors,
+        ];
+        let norms = [&t.norm_h, &t.norm_m].into_iter().flatten().map(Norm::len);
+        rows.iter().map(|rows| rows.len()).sum::<usize>()
             + norms.sum::<usize>()
             + self.projection.tape_len()
             + self.drop_connect.len()
+    }
+
+    fn has_masks(&self) -> bool {
+        0 < self.drop_connect.len()
     }
 
     fn draw_masks(&mut self, rng: &mut Rng) {
         self.drop_connect.draw(rng);
     }
 
-    fn forward(&mut self, theta: &[T], window: LayerWindow<'_, T>, state: &[T]) {
-        self.steps = window.x.rows() / self.dims.batch_size;
+    fn prepare(&mut self, theta: &[T], x: Input<'_, T>, pool: &mut Pool) {
         self.drop_connect.apply(&theta[self.at.w_hh.start..self.at.w_mh.end]);
+        self.projection.pack(theta, x, pool);
+        let (mut w_hh, mut w_mh) = (take(&mut self.w_hh), take(&mut self.w_mh));
+        let [by_h, by_m] = self.recurrent_weights(theta);
+        w_hh.pack(by_h, pool);
+        w_mh.pack(by_m, pool);
+        (self.w_hh, self.w_mh) = (w_hh, w_mh);
+    }
 
-        // Nothing here depends on h, so the whole window is one product.
-        self.projection.forward(theta, window.x, &mut self.a);
-
-        let own = &theta[self.at.own.clone()];
-        for t in 0..self.steps {
-            self.begin(t, theta, window.resets, state);
-            self.recur(t, theta);
-            let is_sum = self.cell.recurrence() == Recurrence::Sum;
-            for row in self.at_step(t) {
-                self.cell.forward(Forward {
-                    own,
-                    a: self.a.row_mut(row),
-                    a_h: if is_sum { &[] } else { self.a_h.row(row) },
-                    h_prev: self.h_prev.row(row),
-                    c_prev: self.c_prev.row(row),
-                    h: self.h.row_mut(row),
-                    c: self.c.row_mut(row),
-                });
-            }
-        }
+    fn forward(&mut self, theta: &[T], window: LayerWindow<'_, T>, state: &[T], pool: &mut Pool) {
+        self.steps = window.x.rows() / self.dims.batch_size;
+        let each = self.dims.batch_size.div_ceil(pool.threads());
+        let (common, mut lanes) = self.split(theta, window);
+        let parts = std::iter::from_fn(|| lanes.take(each, common.steps));
+        pool.each(parts, |mut lanes| lanes.forward(&common, state));
     }
 
     fn output(&self) -> ArrayView2<'_, T> {
-        self.h.view(0..self.steps * self.dims.batch_size)
+        self.tapes.h.view(0..self.steps * self.dims.batch_size)
     }
 
     fn carry(&self, state: &mut [T]) {
-        let last = self.at_step(self.steps - 1);
-        let (h, c) = state.split_at_mut(self.dims.batch_size * self.dims.hidden_size);
-        h.copy_from_slice(self.h.flat(last.clone()));
-        c.copy_from_slice(self.c.flat(last));
+        let Tapes { h, c, .. } = &self.tapes;
+        let vectors = [h, c].into_iter().take(self.states().len());
+        let rows = vectors.flat_map(|rows| (0..self.dims.batch_size).map(move |lane| (rows, lane)));
+        for (state, (rows, lane)) in state.chunks_exact_mut(self.dims.hidden_size).zip(rows) {
+            state.copy_from_slice(rows.row((lane + 1) * self.steps - 1));
+        }
     }
 
     fn backward(
@@ -490,84 +879,62 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
         window: LayerWindow<'_, T>,
         dy: ArrayView2<'_, T>,
         grads: Grads<'_, T>,
+        pool: &mut Pool,
     ) {
-        let (hidden_size, own) = (self.dims.hidden_size, self.at.own.clone());
-        let recurrence = self.cell.recurrence();
-        self.dh_prev.fill_zero();
-        self.dc.fill_zero();
-        for t in (0..self.steps).rev() {
-            let now = self.at_step(t);
-            // h[t] is read by the output of this step and by the next step.
-            std::mem::swap(&mut self.dh, &mut self.dh_prev);
-            self.dh_prev.fill_zero();
-            for (lane, row) in now.clone().enumerate() {
-                let dy = dy.row(row);
-                add(dy.to_slice().expect("rows are contiguous"), self.dh.row_mut(lane));
-                self.cell.backward(Backward {
-                    own: &theta[own.clone()],
-                    a: self.a.row(row),
-                    a_h: if recurrence == Recurrence::Sum { &[] } else { self.a_h.row(row) },
-                    h_prev: self.h_prev.row(row),
-                    c_prev: self.c_prev.row(row),
-                    h: self.h.row(row),
-                    c: self.c.row(row),
-                    dh: self.dh.row(lane),
-                    dc: self.dc.row_mut(lane),
-                    dh_prev: self.dh_prev.row_mut(lane),
-                    da: self.da.row_mut(row),
-                    da_h: if recurrence == Recurrence::Apart {
-                        self.da_h.row_mut(row)
-                    } else {
-                        &mut []
-                    },
-                    d_own: &mut grads.theta[own.clone()],
-                });
-            }
-            self.recur_back(t, theta, grads.theta);
+        self.projection.pack_transposed(theta, window.x, pool);
+        let (mut w_hh_t, mut w_mh_t) = (take(&mut self.w_hh_t), take(&mut self.w_mh_t));
+        let [by_h, by_m] = self.recurrent_weights(theta);
+        w_hh_t.pack_transposed(by_h, pool);
+        w_mh_t.pack_transposed(by_m, pool);
+        (self.w_hh_t, self.w_mh_t) = (w_hh_t, w_mh_t);
 
-            // A text that starts here read no earlier step, but the initial state.
-            for (lane, row) in now.enumerate() {
-                if window.resets.get(row).is_some_and(|starts| *starts) {
-                    let d_initial = &mut grads.theta[self.at.initial.clone()];
-                    for (vector, d) in [&mut self.dh_prev, &mut self.dc].into_iter().enumerate() {
-                        self.initial.take_back(vector, d.row_mut(lane), d_initial);
-                    }
-                }
+        let Dims { hidden_size, batch_size, .. } = self.dims;
+        let steps = self.steps;
+        let each = batch_size.div_ceil(pool.threads());
+        let (common, mut lanes) = self.split(theta, window);
+        let mut dx = grads.x.map(RowsMut::of);
+        let parts = std::iter::from_fn(|| {
+            let part = lanes.take(each, steps)?;
+            let dx = dx.as_mut().map(|dx| dx.take(part.lanes.len() * steps));
+            Some((part, dx))
+        });
+        pool.each(parts, |(mut lanes, dx)| {
+            let rows = lanes.lanes.start * steps..lanes.lanes.end * steps;
+            lanes.backward(&common, rows_of(dy, rows));
+            if let Some(dx) = dx {
+                common.part.dx(&lanes.da, dx);
             }
-        }
+        });
+
+        let Self { at, reads, projection, drop_connect, tapes, .. } = self;
+        let Tapes { m, h_prev, da, da_h, da_m, dh, dc, d_vectors, .. } = &*tapes;
         if let Some(d_state) = grads.state {
-            let lanes = 0..self.dims.batch_size;
-            let (d_h, d_c) = d_state.split_at_mut(self.dims.batch_size * hidden_size);
-            d_h.copy_from_slice(self.dh_prev.flat(lanes.clone()));
-            d_c.copy_from_slice(self.dc.flat(lanes));
+            let (d_h, d_c) = d_state.split_at_mut(batch_size * hidden_size);
+            d_h.copy_from_slice(dh.flat(0..batch_size));
+            d_c.copy_from_slice(dc.flat(0..batch_size));
+        }
+        // Each lane summed its own steps; the sum over the lanes is taken in their order.
+        let n_projection = projection.n_vectors();
+        let (in_projection, w_hh) = (projection.n_params() - n_projection, at.w_hh.start);
+        for lane in 0..batch_size {
+            let (d_projection, d_rest) = d_vectors.row(lane).split_at(n_projection);
+            add(d_projection, &mut grads.theta[in_projection..w_hh]);
+            add(d_rest, &mut grads.theta[at.own.start..]);
         }
 
         // Weight gradients waited for the end of the loop: one product each, not one for each step.
-        let rows = 0..self.steps * self.dims.batch_size;
-        let (by_h, by_m) = (self.reads.0 * hidden_size, self.reads.1 * hidden_size);
-        let (weights, mixed) = (self.at.w_hh.start..self.at.w_mh.end, self.mixed_columns());
-        let d_weights = self.drop_connect.gradient(&mut grads.theta[weights.clone()]);
-        let (d_w_hh, d_w_mh) = d_weights.split_at_mut(self.at.w_hh.len());
-        if 0 < by_h {
-            let da_h = if self.a_h.len() == 0 { &self.da } else { &self.da_h };
-            let d_w_hh = matrix_mut(d_w_hh, hidden_size, by_h);
-            gemm_tn_acc(self.h_prev.view(rows.clone()), da_h.view(rows.clone()), d_w_hh);
+        let rows = 0..steps * batch_size;
+        let weights = at.w_hh.start..at.w_mh.end;
+        let d_weights = drop_connect.gradient(&mut grads.theta[weights.clone()]);
+        let (d_w_hh, d_w_mh) = d_weights.split_at_mut(at.w_hh.len());
+        if 0 < reads.0 {
+            let by_product = if da_h.len() == 0 { da } else { da_h };
+            weight_gradient(h_prev.view(rows.clone()), by_product.view(rows.clone()), d_w_hh, pool);
         }
-        if 0 < by_m {
-            let da_m = match self.norms.1 {
-                None => columns(self.da.view(rows.clone()), mixed),
-                Some(_) => self.da_m.view(rows.clone()),
-            };
-            gemm_tn_acc(self.m.view(rows), da_m, matrix_mut(d_w_mh, hidden_size, by_m));
+        if 0 < reads.1 {
+            weight_gradient(m.view(rows.clone()), da_m.view(rows.clone()), d_w_mh, pool);
         }
-        self.drop_connect.finish(&mut grads.theta[weights]);
-        self.projection.backward(theta, window.x, &mut self.da, grads.theta, grads.x);
-    }
-}
-
-/// `y ← y + x`.
-fn add<T: Real>(x: &[T], y: &mut [T]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += *x;
+        drop_connect.finish(&mut grads.theta[weights]);
+        projection.weight_gradient(window.x, da.view(rows), grads.theta, pool);
     }
 }

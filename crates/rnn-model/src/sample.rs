@@ -100,10 +100,16 @@ impl<T: Real> Generator<T> {
         self.fresh = false;
     }
 
-    /// Reads a character.
+    /// Lays out the parameters for what is read from here on. To be called before anything is read, and
+    /// whenever they have changed.
+    pub fn prepare(&mut self, theta: &[T]) {
+        self.model.prepare(theta);
+    }
+
+    /// Reads a character with the `theta` that was [`prepare`](Self::prepare)d.
     pub fn feed(&mut self, theta: &[T], id: u32) {
         let window = Window { x: &[id], resets: &[self.fresh] };
-        self.model.forward(theta, window, &self.state);
+        self.model.read(theta, window, &self.state);
         self.model.carry(&mut self.state);
         self.fresh = false;
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
+use ndarray::{ArrayView2, ArrayViewMut2};
 use tensor_core::Real;
 
 /// Rows of one width in one allocation: a tape or a workspace.
@@ -52,9 +52,70 @@ impl<T: Real> Rows<T> {
         matrix_mut(self.flat_mut(rows.clone()), rows.len(), width)
     }
 
-    pub fn fill_zero(&mut self) {
-        self.values.fill(T::ZERO);
+    /// A range of rows, to be split among threads.
+    pub fn part_mut(&mut self, rows: Range<usize>) -> RowsMut<'_, T> {
+        let width = self.width;
+        RowsMut { values: self.flat_mut(rows), width }
     }
+}
+
+/// Some rows of a [`Rows`].
+#[derive(Debug)]
+pub(crate) struct RowsMut<'a, T> {
+    values: &'a mut [T],
+    width: usize,
+}
+
+impl<'a, T: Real> RowsMut<'a, T> {
+    /// The rows of a matrix.
+    pub fn of(matrix: ArrayViewMut2<'a, T>) -> Self {
+        let width = matrix.ncols();
+        Self { values: matrix.into_slice().expect("rows are contiguous"), width }
+    }
+
+    /// Takes the first `count` rows away.
+    pub fn take(&mut self, count: usize) -> RowsMut<'a, T> {
+        let values = self.values.split_off_mut(..count * self.width).expect("as many rows");
+        RowsMut { values, width: self.width }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    #[inline(always)]
+    pub fn row(&self, index: usize) -> &[T] {
+        &self.values[index * self.width..][..self.width]
+    }
+
+    #[inline(always)]
+    pub fn row_mut(&mut self, index: usize) -> &mut [T] {
+        &mut self.values[index * self.width..][..self.width]
+    }
+
+    /// All values.
+    pub fn flat_mut(&mut self) -> &mut [T] {
+        self.values
+    }
+
+    /// All of it as a matrix.
+    pub fn view(&self) -> ArrayView2<'_, T> {
+        matrix(self.values, self.values.len() / self.width, self.width)
+    }
+
+    /// All of it as a matrix.
+    pub fn view_mut(&mut self) -> ArrayViewMut2<'_, T> {
+        matrix_mut(self.values, self.values.len() / self.width, self.width)
+    }
+}
+
+/// The given rows.
+#[track_caller]
+pub(crate) fn rows_of<T: Real>(matrix: ArrayView2<'_, T>, rows: Range<usize>) -> ArrayView2<'_, T> {
+    let cols = matrix.ncols();
+    let values = matrix.to_slice().expect("rows are contiguous");
+    self::matrix(&values[rows.start * cols..rows.end * cols], rows.len(), cols)
 }
 
 /// `values` as a row-major matrix.
@@ -71,23 +132,4 @@ pub(crate) fn matrix_mut<T: Real>(
     cols: usize,
 ) -> ArrayViewMut2<'_, T> {
     ArrayViewMut2::from_shape((rows, cols), values).expect("as long as rows times columns")
-}
-
-/// The given columns. (`s![]` would say it in fewer words, but expands to `unsafe` code.)
-#[track_caller]
-pub(crate) fn columns<T>(matrix: ArrayView2<'_, T>, columns: Range<usize>) -> ArrayView2<'_, T> {
-    let mut matrix = matrix;
-    matrix.slice_axis_inplace(Axis(1), Slice::from(columns));
-    matrix
-}
-
-/// The given columns.
-#[track_caller]
-pub(crate) fn columns_mut<T>(
-    matrix: ArrayViewMut2<'_, T>,
-    columns: Range<usize>,
-) -> ArrayViewMut2<'_, T> {
-    let mut matrix = matrix;
-    matrix.slice_axis_inplace(Axis(1), Slice::from(columns));
-    matrix
 }

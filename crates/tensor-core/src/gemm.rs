@@ -1,148 +1,253 @@
-//! Matrix products over `ndarray` views: the plain kernels, one loop nest each.
+//! Matrix products over `ndarray` views.
 //!
-//! The names say what is transposed (`n` no, `t` yes) and whether the result is overwritten or
-//! accumulated (`_acc`). Rows must be contiguous, as they are in every row-major matrix and every
-//! block of rows of one.
+//! The right-hand side is packed once and used many times: recurrent weights serve all steps of a
+//! window. Matrices are row-major and contiguous.
 //!
-//! Orders of summation, on which bits depend: [`gemm`], [`gemm_acc`] and [`gemm_tn_acc`] add the
-//! terms of each output in the order of the inner index, one rounding for each product and sum;
-//! [`gemm_nt`] and [`gemm_nt_acc`] take each output as one [`dot`]. What accumulates adds the
-//! finished sum, as min-char-rnn adds `np.dot(Whh, h)` to what the input gave.
+//! Orders of summation, on which bits depend: every output is one chain of fused multiply-adds over
+//! the inner index in order. [`gemm_acc`] adds the finished sum, as min-char-rnn adds
+//! `np.dot(Whh, h)` to what the input gave; in [`gemm_tn_acc`] the chain starts at what is there.
 
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::Real;
-use crate::reduce::dot;
+use crate::kernel::{Left, PANEL, Product, Store};
+use crate::pool::Pool;
+
+/// A right-hand side `B [k, n]`, laid out for the kernel: panels of 64 columns, row by row, the last
+/// one filled up with zeros.
+#[derive(Clone, Debug)]
+pub struct Packed<T> {
+    values: Vec<T>,
+    k: usize,
+    n: usize,
+}
+
+impl<T> Default for Packed<T> {
+    /// A matrix without rows and columns; the first that is packed makes room for itself.
+    fn default() -> Self {
+        Self { values: Vec::new(), k: 0, n: 0 }
+    }
+}
+
+impl<T: Real> Packed<T> {
+    /// Overwrites it with `b [k, n]`.
+    ///
+    /// # Panics
+    /// If `b` is not contiguous.
+    #[track_caller]
+    pub fn pack(&mut self, b: ArrayView2<'_, T>, pool: &mut Pool) {
+        self.resize(b.nrows(), b.ncols());
+        let b = flat(&b, "B");
+        pool.each(self.panels_mut(), |panel| panel.pack(b));
+    }
+
+    /// Overwrites it with the transpose of `b [n, k]`.
+    ///
+    /// # Panics
+    /// If `b` is not contiguous.
+    #[track_caller]
+    pub fn pack_transposed(&mut self, b: ArrayView2<'_, T>, pool: &mut Pool) {
+        self.resize(b.ncols(), b.nrows());
+        let b = flat(&b, "B");
+        pool.each(self.panels_mut(), |panel| panel.pack_transposed(b));
+    }
+
+    /// Allocates only where it grows. What fills up the last panel has to be zero.
+    fn resize(&mut self, k: usize, n: usize) {
+        if (self.k, self.n) != (k, n) {
+            self.values.clear();
+            self.values.resize(k * n.div_ceil(PANEL) * PANEL, T::ZERO);
+            (self.k, self.n) = (k, n);
+        }
+    }
+
+    fn panels_mut(&mut self) -> impl Iterator<Item = Panel<'_, T>> + Send {
+        let (k, n) = (self.k, self.n);
+        let panels = self.values.chunks_exact_mut((k * PANEL).max(1)).enumerate();
+        panels.map(move |(index, values)| {
+            let first = index * PANEL;
+            Panel { values, k, n, cols: first..n.min(first + PANEL) }
+        })
+    }
+}
+
+/// Some columns of a [`Packed`], row by row.
+struct Panel<'a, T> {
+    values: &'a mut [T],
+    k: usize,
+    n: usize,
+    cols: Range<usize>,
+}
+
+impl<T: Real> Panel<'_, T> {
+    fn pack(self, b: &[T]) {
+        for (row, b) in self.values.chunks_exact_mut(PANEL).zip(b.chunks_exact(self.n)) {
+            row[..self.cols.len()].copy_from_slice(&b[self.cols.clone()]);
+        }
+    }
+
+    fn pack_transposed(self, b: &[T]) {
+        /// Rows written side by side, so that what is read is whole cache lines.
+        const BLOCK: usize = 16;
+        let b = &b[self.cols.start * self.k..self.cols.end * self.k];
+        for (block, rows) in self.values.chunks_mut(BLOCK * PANEL).enumerate() {
+            for (col, b) in b.chunks_exact(self.k).enumerate() {
+                let b = &b[block * BLOCK..];
+                for (row, b) in rows.chunks_exact_mut(PANEL).zip(b) {
+                    row[col] = *b;
+                }
+            }
+        }
+    }
+}
 
 /// `C ← A·B` with `A [m, k]`, `B [k, n]`, `C [m, n]`. Overwrites `C`.
 ///
 /// # Panics
-/// If shapes do not fit or rows are not contiguous.
+/// If shapes do not fit or a matrix is not contiguous.
 #[track_caller]
-pub fn gemm<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut c: ArrayViewMut2<'_, T>) {
-    c.fill(T::ZERO);
-    gemm_acc(a, b, c);
+pub fn gemm<T: Real>(a: ArrayView2<'_, T>, b: &Packed<T>, c: ArrayViewMut2<'_, T>) {
+    product(a, b, c, Store::Overwrite);
 }
 
-/// `C ← C + A·B` with `A [m, k]`, `B [k, n]`, `C [m, n]`. Accumulates into `C`.
+/// `C ← C + A·B` with `A [m, k]`, `B [k, n]`, `C [m, n]`. Adds to `C`.
 ///
 /// # Panics
-/// If shapes do not fit or rows are not contiguous.
+/// If shapes do not fit or a matrix is not contiguous.
 #[track_caller]
-pub fn gemm_acc<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut c: ArrayViewMut2<'_, T>) {
-    assert_shapes("A·B", (a.dim(), (a.ncols(), b.nrows())), b.ncols(), a.nrows(), c.dim());
-    for (a, mut c) in a.rows().into_iter().zip(c.rows_mut()) {
-        add_combination(a, b, c.as_slice_mut().expect("rows of C are contiguous"));
-    }
+pub fn gemm_acc<T: Real>(a: ArrayView2<'_, T>, b: &Packed<T>, c: ArrayViewMut2<'_, T>) {
+    product(a, b, c, Store::Add);
 }
 
-/// `C ← A·Bᵀ` with `A [m, k]`, `B [n, k]`, `C [m, n]`. Overwrites `C`.
-///
-/// # Panics
-/// If shapes do not fit or rows are not contiguous.
 #[track_caller]
-pub fn gemm_nt<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut c: ArrayViewMut2<'_, T>) {
-    c.fill(T::ZERO);
-    gemm_nt_acc(a, b, c);
-}
-
-/// `C ← C + A·Bᵀ` with `A [m, k]`, `B [n, k]`, `C [m, n]`. Accumulates into `C`.
-///
-/// # Panics
-/// If shapes do not fit or rows are not contiguous.
-#[track_caller]
-pub fn gemm_nt_acc<T: Real>(
+fn product<T: Real>(
     a: ArrayView2<'_, T>,
-    b: ArrayView2<'_, T>,
+    b: &Packed<T>,
     mut c: ArrayViewMut2<'_, T>,
+    store: Store,
 ) {
-    assert_shapes("A·Bᵀ", (a.dim(), (a.ncols(), b.ncols())), b.nrows(), a.nrows(), c.dim());
-    for (a, mut c) in a.rows().into_iter().zip(c.rows_mut()) {
-        let a = a.to_slice().expect("rows of A are contiguous");
-        for (b, c) in b.rows().into_iter().zip(c.iter_mut()) {
-            *c += dot(a, b.to_slice().expect("rows of B are contiguous"));
-        }
+    let (m, k, n) = (a.nrows(), b.k, b.n);
+    assert!(
+        a.ncols() == k && c.dim() == (m, n),
+        "A·B: A is {:?}, B ({k}, {n}), C {:?}",
+        a.dim(),
+        c.dim()
+    );
+    if m == 0 || n == 0 {
+        return;
+    }
+    let a = Left { values: flat(&a, "A"), row: k, step: 1 };
+    let c = flat_mut(&mut c);
+    for first in (0..n).step_by(PANEL) {
+        T::multiply(Product {
+            a,
+            panel: &b.values[first * k..][..k * PANEL],
+            rows: m,
+            c: &mut c[first..],
+            stride: n,
+            cols: PANEL.min(n - first),
+            store,
+        });
     }
 }
 
-/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]`, `C [m, n]`. Accumulates into `C`.
+/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]`, and `C` those of its rows that begin at `first`.
+/// Every chain starts at `C`.
 ///
 /// # Panics
-/// If shapes do not fit or rows are not contiguous.
+/// If shapes do not fit or a matrix is not contiguous.
 #[track_caller]
 pub fn gemm_tn_acc<T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
-    mut c: ArrayViewMut2<'_, T>,
+    c: ArrayViewMut2<'_, T>,
+    first: usize,
 ) {
-    assert_shapes("Aᵀ·B", (a.dim(), (a.nrows(), b.nrows())), b.ncols(), a.ncols(), c.dim());
-    for (a, mut c) in a.columns().into_iter().zip(c.rows_mut()) {
-        add_combination(a, b, c.as_slice_mut().expect("rows of C are contiguous"));
+    assert!(
+        a.nrows() == b.nrows() && first + c.nrows() <= a.ncols() && c.ncols() == b.ncols(),
+        "Aᵀ·B: A is {:?}, B {:?}, C {:?} from {first}",
+        a.dim(),
+        b.dim(),
+        c.dim()
+    );
+    // What is packed at a time. A small one costs little to set up.
+    if a.nrows() <= 32 {
+        product_tn::<32, T>(a, b, c, first);
+    } else {
+        product_tn::<256, T>(a, b, c, first);
     }
 }
 
-/// `c ← c + Σ_k a[k]·B[k]`, the sum taken first, its terms in order.
-fn add_combination<T: Real>(a: ArrayView1<'_, T>, b: ArrayView2<'_, T>, c: &mut [T]) {
-    /// Columns whose sums stay in registers while B passes by.
-    const BLOCK: usize = 32;
-    for (block, c) in c.chunks_mut(BLOCK).enumerate() {
-        let mut sums = [T::ZERO; BLOCK];
-        for (scale, b) in a.iter().zip(b.rows()) {
-            let b = b.to_slice().expect("rows of B are contiguous");
-            axpy(*scale, &b[block * BLOCK..][..c.len()], &mut sums);
-        }
-        axpy(T::ONE, &sums, c);
+#[track_caller]
+fn product_tn<const BLOCK: usize, T: Real>(
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    mut c: ArrayViewMut2<'_, T>,
+    first: usize,
+) {
+    let (k, m, (rows, n)) = (a.nrows(), a.ncols(), c.dim());
+    if rows == 0 || n == 0 {
+        return;
     }
+    let (a, b, c) = (flat(&a, "A"), flat(&b, "B"), flat_mut(&mut c));
+    let mut packed = [[T::ZERO; PANEL]; BLOCK];
+    for begin in (0..k).step_by(BLOCK) {
+        let len = BLOCK.min(k - begin);
+        for col in (0..n).step_by(PANEL) {
+            let cols = PANEL.min(n - col);
+            for (row, b) in packed.iter_mut().zip(b[begin * n..].chunks_exact(n).take(len)) {
+                row[..cols].copy_from_slice(&b[col..][..cols]);
+            }
+            T::multiply(Product {
+                a: Left { values: &a[begin * m + first..], row: 1, step: m },
+                panel: packed[..len].as_flattened(),
+                rows,
+                c: &mut c[col..],
+                stride: n,
+                cols,
+                store: Store::Continue,
+            });
+        }
+    }
+}
+
+#[track_caller]
+fn flat<'a, T>(matrix: &ArrayView2<'a, T>, name: &str) -> &'a [T] {
+    matrix.to_slice().unwrap_or_else(|| panic!("{name} {:?} is not contiguous", matrix.dim()))
+}
+
+#[track_caller]
+fn flat_mut<'a, T>(matrix: &'a mut ArrayViewMut2<'_, T>) -> &'a mut [T] {
+    matrix.as_slice_mut().expect("C is contiguous")
 }
 
 /// `out[j] ← out[j] + Σ_i A[i, j]`, the rows in order. Accumulates into `out`.
 ///
 /// # Panics
-/// If `out` is not as long as a row.
+/// If `out` is not as long as a row, or `a` not contiguous.
 #[track_caller]
 pub fn add_column_sums<T: Real>(a: ArrayView2<'_, T>, out: &mut [T]) {
     assert_eq!(a.ncols(), out.len(), "column sums of {:?} into {}", a.dim(), out.len());
-    for row in a.rows() {
-        for (out, value) in out.iter_mut().zip(row) {
-            *out += *value;
-        }
-    }
-}
-
-/// Overwrites every row of `c` with `bias`.
-///
-/// # Panics
-/// If `bias` is not as long as a row.
-#[track_caller]
-pub fn fill_rows<T: Real>(bias: &[T], mut c: ArrayViewMut2<'_, T>) {
-    assert_eq!(c.ncols(), bias.len(), "rows of {:?} from {}", c.dim(), bias.len());
-    for mut row in c.rows_mut() {
-        row.as_slice_mut().expect("rows are contiguous").copy_from_slice(bias);
-    }
-}
-
-/// `y ← y + scale·x`.
-#[inline]
-pub fn axpy<T: Real>(scale: T, x: &[T], y: &mut [T]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += scale * *x;
-    }
-}
-
-#[track_caller]
-fn assert_shapes(
-    product: &str,
-    (a, inner): ((usize, usize), (usize, usize)),
-    cols: usize,
-    rows: usize,
-    c: (usize, usize),
-) {
-    assert!(
-        inner.0 == inner.1 && c == (rows, cols),
-        "{product}: A is {a:?}, inner sizes {} and {}, C is {c:?}, expected ({rows}, {cols})",
-        inner.0,
-        inner.1
+    T::vectorized(
+        #[inline(always)]
+        || {
+            for row in flat(&a, "A").chunks_exact(out.len()) {
+                for (out, value) in out.iter_mut().zip(row) {
+                    *out += *value;
+                }
+            }
+        },
     );
+}
+
+/// `y ← y + x`.
+#[inline]
+pub fn add<T: Real>(x: &[T], y: &mut [T]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += *x;
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +256,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernel::plain;
+    use crate::simd::Level;
 
     /// The definition, with nothing shared with the kernels.
     fn naive(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>, c: &Array2<f64>) -> Array2<f64> {
@@ -166,48 +273,80 @@ mod tests {
         })
     }
 
+    fn packed(b: ArrayView2<'_, f64>) -> Packed<f64> {
+        let mut packed = Packed::default();
+        packed.pack(b, &mut Pool::default());
+        packed
+    }
+
+    fn transposed(a: &Array2<f64>) -> Array2<f64> {
+        a.t().as_standard_layout().to_owned()
+    }
+
     proptest! {
         #[test]
         fn products_agree_with_their_definition(
-            m in 0_usize..9, k in 0_usize..40, n in 0_usize..9, seed in 0_i64..50,
+            m in 0_usize..20, k in 0_usize..40, n in 0_usize..150, seed in 0_i64..50,
         ) {
             let (a, b, c) = (integers(m, k, seed), integers(k, n, seed + 1), integers(m, n, seed + 2));
-            let (a_t, b_t) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
             let zero = Array2::zeros((m, n));
 
             let mut out = c.clone();
-            gemm(a.view(), b.view(), out.view_mut());
+            gemm(a.view(), &packed(b.view()), out.view_mut());
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
             let mut out = c.clone();
-            gemm_acc(a.view(), b.view(), out.view_mut());
+            gemm_acc(a.view(), &packed(b.view()), out.view_mut());
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
 
+            let mut by_columns = Packed::default();
+            by_columns.pack_transposed(transposed(&b).view(), &mut Pool::new(2));
             let mut out = c.clone();
-            gemm_nt(a.view(), b_t.view(), out.view_mut());
+            gemm(a.view(), &by_columns, out.view_mut());
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
             let mut out = c.clone();
-            gemm_nt_acc(a.view(), b_t.view(), out.view_mut());
-            prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
-
-            let mut out = c.clone();
-            gemm_tn_acc(a_t.view(), b.view(), out.view_mut());
+            let half = m / 2;
+            let (mut upper, mut lower) = out.view_mut().split_at(ndarray::Axis(0), half);
+            gemm_tn_acc(transposed(&a).view(), b.view(), upper.view_mut(), 0);
+            gemm_tn_acc(transposed(&a).view(), b.view(), lower.view_mut(), half);
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
         }
 
-        /// Products of real numbers, within the usual bound `k·ε·|A|·|B|` of the exact sum.
+        /// Real numbers, whose sums show any other order: bit for bit the plain kernel.
         #[test]
-        fn products_are_accurate(m in 1_usize..5, k in 1_usize..70, n in 1_usize..5, seed in 0_u32..99) {
-            let value = |i: usize, j: usize| ((i * 71 + j * 29 + seed as usize * 13) as f64 * 0.7).sin();
-            let a = Array2::from_shape_fn((m, k), |(i, j)| value(i, j) as f32);
-            let b = Array2::from_shape_fn((n, k), |(i, j)| value(i + 100, j) as f32);
-            let mut out = Array2::zeros((m, n));
-            gemm_nt(a.view(), b.view(), out.view_mut());
-            for ((i, j), out) in out.indexed_iter() {
-                let exact: f64 = (0..k).map(|p| f64::from(a[(i, p)]) * f64::from(b[(j, p)])).sum();
-                prop_assert!((f64::from(*out) - exact).abs() <= k as f64 * f64::from(f32::EPSILON));
+        fn every_level_gives_the_bits_of_the_plain_kernel(
+            rows in 1_usize..15, k in 0_usize..70, cols in 1_usize..=PANEL, by_columns: bool,
+            store in prop::sample::select(vec![Store::Overwrite, Store::Add, Store::Continue]),
+            seed in 0_u32..99,
+        ) {
+            let value = |i: usize| ((i * 71 + seed as usize * 13) as f64 * 0.7).sin();
+            let a: Vec<f64> = (0..rows * k).map(value).collect();
+            let panel: Vec<f64> = (0..k * PANEL).map(|i| value(i + 5000)).collect();
+            let c: Vec<f64> = (0..rows * (cols + 3)).map(|i| value(i + 9000)).collect();
+            let (row, step) = if by_columns { (1, rows) } else { (k, 1) };
+
+            fn narrow(values: &[f64]) -> Vec<f32> {
+                values.iter().map(|value| *value as f32).collect()
             }
+            macro_rules! agree {
+                ($kernel:path, $a:expr, $panel:expr, $c:expr) => {{
+                    let (a, panel, c) = ($a, $panel, $c);
+                    let run = |c: &mut [_], with: &dyn Fn(Product<'_, _>)| {
+                        let a = Left { values: &*a, row, step };
+                        with(Product { a, panel: &*panel, rows, c, stride: cols + 3, cols, store });
+                    };
+                    let mut expected = c.to_vec();
+                    run(&mut expected, &plain);
+                    for level in Level::all() {
+                        let mut found = c.to_vec();
+                        run(&mut found, &|product| $kernel(level, product));
+                        prop_assert_eq!(&found, &expected, "{}", level.name());
+                    }
+                }};
+            }
+            agree!(crate::kernel::kernel_f64, &a, &panel, &c);
+            agree!(crate::kernel::kernel_f32, narrow(&a), narrow(&panel), narrow(&c));
         }
     }
 
@@ -221,6 +360,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "A·B: A is (2, 3)")]
     fn a_wrong_shape_names_the_product() {
-        gemm(integers(2, 3, 0).view(), integers(4, 2, 0).view(), Array2::zeros((2, 2)).view_mut());
+        let b = packed(integers(4, 2, 0).view());
+        gemm(integers(2, 3, 0).view(), &b, Array2::zeros((2, 2)).view_mut());
     }
 }

@@ -1,6 +1,6 @@
 //! The arithmetic everything else stands on: number types, the layout of parameters in a flat
-//! buffer, matrix products over [`ndarray`] views,
-//! seeded random streams, and the finite-difference gradient checker.
+//! buffer, matrix products over [`ndarray`] views, a pool of threads, seeded random streams, and the
+//! finite-difference gradient checker.
 //!
 //! Every sum here is taken in an order that is written down. No result depends on the CPU, the
 //! number of threads or the system's mathematics library, so a run repeats to the bit anywhere.
@@ -9,11 +9,14 @@
 mod dual;
 pub mod gemm;
 pub mod gradcheck;
+mod kernel;
 mod layout;
 pub mod math;
+pub mod pool;
 mod real;
 pub mod reduce;
 pub mod rng;
+pub mod simd;
 
 pub use dual::Dual;
 pub use layout::{Layout, Segment, Shape, Tensor};

@@ -3,7 +3,9 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use crate::kernel::{self, Product};
 use crate::math;
+use crate::simd::Level;
 
 /// A real number: `f32` to train, `f64` to check gradients with, [`Dual`](crate::Dual) to check them
 /// once more.
@@ -57,10 +59,26 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+
+    /// Runs `f`, a loop over numbers of this type, compiled for this CPU's vector instructions where
+    /// that pays.
+    ///
+    /// `f` and what it calls have to be inlined to profit, so write `#[inline(always)]` before it. What
+    /// is not inlined is as right, and slower.
+    #[inline(always)]
+    fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    /// The product that all others are made of.
+    #[doc(hidden)]
+    fn multiply(product: Product<'_, Self>) {
+        kernel::plain(product);
+    }
 }
 
 macro_rules! real {
-    ($float:ident, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path)?) => {
+    ($float:ident, $kernel:path, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path, $level:expr)?) => {
         impl Real for $float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -102,9 +120,18 @@ macro_rules! real {
             fn is_finite(self) -> bool {
                 <$float>::is_finite(self)
             }
+
+            $(#[inline(always)]
+            fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+                $level.run(f)
+            })?
+
+            fn multiply(product: Product<'_, Self>) {
+                $kernel(Level::get(), product);
+            }
         }
     };
 }
 
-real!(f32, math::exp, libm::logf, math::tanh, math::sigmoid);
-real!(f64, libm::exp, libm::log, libm::tanh);
+real!(f32, kernel::kernel_f32, math::exp, libm::logf, math::tanh, math::sigmoid, Level::get());
+real!(f64, kernel::kernel_f64, libm::exp, libm::log, libm::tanh);

@@ -31,18 +31,58 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     fold(partial)
 }
 
+/// `Σ x[i]`.
+#[inline(always)]
+pub fn sum<T: Real>(values: &[T]) -> T {
+    let mut partial = [T::ZERO; LANES];
+    let (blocks, tail) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            partial[lane] += block[lane];
+        }
+    }
+    for (partial, value) in partial.iter_mut().zip(tail) {
+        *partial += *value;
+    }
+    fold(partial)
+}
+
+/// The largest value, where no value is NaN; any value otherwise.
+///
+/// # Panics
+/// If there is none.
+#[inline(always)]
+#[track_caller]
+pub fn maximum<T: Real>(values: &[T]) -> T {
+    let larger = |a: T, b: T| if a < b { b } else { a };
+    let mut most = [values[0]; LANES];
+    let (blocks, tail) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            most[lane] = larger(most[lane], block[lane]);
+        }
+    }
+    let most = most.into_iter().reduce(larger).expect("there are lanes");
+    tail.iter().fold(most, |most, value| larger(most, *value))
+}
+
 /// The L2 norm of `values`, accumulated in `f64`.
 ///
 /// Not finite exactly when a value is not, for `f32`: no square of an `f32` overflows an `f64`.
 pub fn norm<T: Real>(values: &[T]) -> f64 {
     let mut partial = [0.0; LANES];
     let (blocks, tail) = values.as_chunks::<LANES>();
-    for block in blocks {
-        for lane in 0..LANES {
-            let value = block[lane].to_f64();
-            partial[lane] += value * value;
-        }
-    }
+    T::vectorized(
+        #[inline(always)]
+        || {
+            for block in blocks {
+                for lane in 0..LANES {
+                    let value = block[lane].to_f64();
+                    partial[lane] += value * value;
+                }
+            }
+        },
+    );
     for (lane, value) in tail.iter().enumerate() {
         let value = value.to_f64();
         partial[lane] += value * value;
@@ -56,16 +96,21 @@ pub fn all_finite<T: Real>(values: &[T]) -> bool {
     // search, is vectorized.
     let mut partial = [T::ZERO; LANES];
     let (blocks, tail) = values.as_chunks::<LANES>();
-    for block in blocks {
-        for lane in 0..LANES {
-            partial[lane] += block[lane] * T::ZERO;
-        }
-    }
+    T::vectorized(
+        #[inline(always)]
+        || {
+            for block in blocks {
+                for lane in 0..LANES {
+                    partial[lane] += block[lane] * T::ZERO;
+                }
+            }
+        },
+    );
     fold(partial).is_finite() && tail.iter().all(|value| value.is_finite())
 }
 
 /// Folds the upper half onto the lower until one is left.
-#[inline]
+#[inline(always)]
 fn fold<T: Real>(mut partial: [T; LANES]) -> T {
     let mut half = LANES / 2;
     while 0 < half {

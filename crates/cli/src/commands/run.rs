@@ -12,7 +12,9 @@ use crate::{Console, Failure};
 
 pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
     let document = open_config(&args.config, &args.overrides)?;
-    let experiment = Experiment::prepare(&document, parts)?;
+    let mut experiment = Experiment::prepare(&document, parts)?;
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    experiment.set_threads(args.threads.unwrap_or(all));
     let mut run_dir = match &args.out {
         Some(path) => RunDir::create(path, &experiment)?,
         None => RunDir::create_in(Path::new("runs"), &experiment)?,

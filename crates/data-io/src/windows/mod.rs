@@ -66,7 +66,7 @@ impl WindowRule {
     }
 }
 
-/// Inputs and targets of one update, time-major.
+/// Inputs and targets of one update, lane after lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     batch_size: usize,
@@ -87,17 +87,17 @@ impl Window {
         self.len
     }
 
-    /// The characters to read, `[len·batch_size]`.
+    /// The characters to read, `[batch_size·len]`.
     pub fn x(&self) -> &[u32] {
         &self.x[..self.len * self.batch_size]
     }
 
-    /// The characters after them, `[len·batch_size]`.
+    /// The characters after them, `[batch_size·len]`.
     pub fn y(&self) -> &[u32] {
         &self.y[..self.len * self.batch_size]
     }
 
-    /// Where the state of a lane has to be zeroed before the character is read, `[len·batch_size]`:
+    /// Where the state of a lane has to be zeroed before the character is read, `[batch_size·len]`:
     /// where a document starts, where a lane does not continue what it read last, and at the very
     /// beginning.
     pub fn resets(&self) -> &[bool] {
@@ -198,9 +198,10 @@ impl Windows {
             text.read(lane, places.start, ids, starts)?;
             // From the start of a lane nothing follows on what was read before.
             starts[0] |= places.start.is_multiple_of(self.lane_len) || (self.window == 0 && t == 0);
-            for (i, row) in (t * *batch_size + lane..).step_by(*batch_size).take(n).enumerate() {
-                (x[row], y[row], resets[row]) = (ids[i], ids[i + 1], starts[i]);
-            }
+            let rows = lane * step.len + t..lane * step.len + t + n;
+            x[rows.clone()].copy_from_slice(&ids[..n]);
+            y[rows.clone()].copy_from_slice(&ids[1..]);
+            resets[rows].copy_from_slice(&starts[..n]);
         }
         *self = next;
         Ok(())
@@ -330,7 +331,7 @@ mod tests {
     /// One lane of a window, with its resets.
     fn lane(window: &Window, lane: usize) -> Vec<(usize, bool)> {
         let x = window.x().iter().map(|id| *id as usize).zip(window.resets().iter().copied());
-        x.skip(lane).step_by(window.batch_size).collect()
+        x.skip(lane * window.len).take(window.len).collect()
     }
 
     #[test]
@@ -416,7 +417,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                for step in window.x().chunks(rule.batch_size) {
+                for t in 0..window.len() {
                     if rule.lanes == Lanes::Offset && in_pass == windows.lane_len {
                         let all = windows.chars_per_pass();
                         prop_assert!(text_len - all <= rule.batch_size);
@@ -424,7 +425,9 @@ mod tests {
                         (in_pass, passes) = (0, passes + 1);
                         read.fill(0);
                     }
-                    step.iter().for_each(|place| read[*place as usize] += 1);
+                    for place in window.x().iter().skip(t).step_by(window.len()) {
+                        read[*place as usize] += 1;
+                    }
                     in_pass += 1;
                 }
             }
@@ -503,9 +506,10 @@ mod tests {
         for step in 0..100 {
             windows.read(&mut text, &mut window).expect("made");
             if step == 0 {
-                starts = window.x()[..8].iter().map(|id| *id as usize % 1000).collect();
+                starts = window.x().iter().step_by(10).map(|id| *id as usize % 1000).collect();
             } else {
-                let steps = (0..10).filter(|t| window.resets()[t * 8..][..8].contains(&true));
+                let lanes = || window.resets().chunks(10);
+                let steps = (0..10).filter(|t| lanes().any(|lane| lane[*t]));
                 resets.extend(steps.map(|t| 10 * step + t));
             }
         }

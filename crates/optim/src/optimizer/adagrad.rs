@@ -57,12 +57,18 @@ impl<T: Real> Optimizer<T> for State<T> {
     fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
         let (lr, eps) = (T::from_f64(learning_rate), T::from_f64(self.keys.eps.get()));
         let decay = T::from_f64(self.keys.weight_decay.get());
-        for ((p, g), s) in params.iter_mut().zip(grads).zip(&mut self.sum) {
-            let g = *g + decay * *p;
-            *s += g * g;
-            let root = if self.keys.eps_inside_root { (*s + eps).sqrt() } else { s.sqrt() + eps };
-            *p -= lr * g / root;
-        }
+        let inside = self.keys.eps_inside_root;
+        T::vectorized(
+            #[inline(always)]
+            || {
+                for ((p, g), s) in params.iter_mut().zip(grads).zip(&mut self.sum) {
+                    let g = *g + decay * *p;
+                    *s += g * g;
+                    let root = if inside { (*s + eps).sqrt() } else { s.sqrt() + eps };
+                    *p -= lr * g / root;
+                }
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

@@ -64,9 +64,15 @@ impl<T: Real> Optimizer<T> for State<T> {
         let Adam { betas, eps, weight_decay } = self.keys;
         let decay = T::from_f64(weight_decay.get());
         let rule = AdamStep::new(step, learning_rate, betas, eps);
-        for (((p, g), m), v) in params.iter_mut().zip(grads).zip(&mut self.m).zip(&mut self.v) {
-            *p -= rule.descent(*g + decay * *p, m, v);
-        }
+        let averages = self.m.iter_mut().zip(&mut self.v);
+        T::vectorized(
+            #[inline(always)]
+            || {
+                for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(averages) {
+                    *p -= rule.descent(*g + decay * *p, m, v);
+                }
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
@@ -103,7 +109,7 @@ impl<T: Real> AdamStep<T> {
     }
 
     /// Takes `g` into both averages of an entry, and returns what the entry goes down by.
-    #[inline]
+    #[inline(always)]
     pub(super) fn descent(&self, g: T, m: &mut T, v: &mut T) -> T {
         *m = self.keep_m * *m + self.take_m * g;
         *v = self.keep_v * *v + self.take_v * g * g;

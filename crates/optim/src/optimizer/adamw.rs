@@ -64,9 +64,15 @@ impl<T: Real> Optimizer<T> for State<T> {
         let AdamW { betas, eps, weight_decay } = self.keys;
         let keep = T::from_f64(1.0 - learning_rate * weight_decay.get());
         let rule = AdamStep::new(step, learning_rate, betas, eps);
-        for (((p, g), m), v) in params.iter_mut().zip(grads).zip(&mut self.m).zip(&mut self.v) {
-            *p = keep * *p - rule.descent(*g, m, v);
-        }
+        let averages = self.m.iter_mut().zip(&mut self.v);
+        T::vectorized(
+            #[inline(always)]
+            || {
+                for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(averages) {
+                    *p = keep * *p - rule.descent(*g, m, v);
+                }
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

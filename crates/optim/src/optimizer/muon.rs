@@ -22,7 +22,8 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::gemm::{gemm, gemm_nt, gemm_tn_acc};
+use tensor_core::gemm::{Packed, gemm, gemm_tn_acc};
+use tensor_core::pool::Pool;
 use tensor_core::reduce::norm;
 use tensor_core::{Layout, Real, Shape};
 
@@ -173,6 +174,8 @@ struct Workspace<T> {
     gram: Vec<T>,
     /// `a·I + b·A + c·A²`.
     polynomial: Vec<T>,
+    /// The right-hand side of the product in hand.
+    packed: Packed<T>,
 }
 
 impl<T: Real> Workspace<T> {
@@ -184,7 +187,7 @@ impl<T: Real> Workspace<T> {
         let x = vec![T::ZERO; shapes.clone().map(Shape::len).max().unwrap_or(0)];
         let short = shapes.map(short_side).max().unwrap_or(0);
         let gram = vec![T::ZERO; short * short];
-        Self { next: x.clone(), x, polynomial: gram.clone(), gram }
+        Self { next: x.clone(), x, polynomial: gram.clone(), gram, packed: Packed::default() }
     }
 
     /// `NS` of the `[rows, cols]` that `x` begins with, which is overwritten.
@@ -193,6 +196,7 @@ impl<T: Real> Workspace<T> {
         let (mut x, mut next) = (&mut self.x[..len], &mut self.next[..len]);
         let gram = &mut self.gram[..short * short];
         let polynomial = &mut self.polynomial[..short * short];
+        let (packed, pool) = (&mut self.packed, &mut Pool::default());
         let [a, b, c] = QUINTIC.map(T::from_f64);
 
         let scale = T::from_f64(1.0 / norm(x).max(LEAST_NORM));
@@ -204,12 +208,14 @@ impl<T: Real> Workspace<T> {
             // the smaller product is taken, and nothing has to be transposed.
             let is_wide = rows <= cols;
             if is_wide {
-                gemm_nt(view(x, rows), view(x, rows), view_mut(gram, short));
+                packed.pack_transposed(view(x, rows), pool);
+                gemm(view(x, rows), packed, view_mut(gram, short));
             } else {
                 gram.fill(T::ZERO);
-                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short));
+                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), 0);
             }
-            gemm(view(gram, short), view(gram, short), view_mut(polynomial, short));
+            packed.pack(view(gram, short), pool);
+            gemm(view(gram, short), packed, view_mut(polynomial, short));
             for (square, gram) in polynomial.iter_mut().zip(&*gram) {
                 *square = b * *gram + c * *square;
             }
@@ -217,9 +223,11 @@ impl<T: Real> Workspace<T> {
                 *diagonal += a;
             }
             if is_wide {
-                gemm(view(polynomial, short), view(x, rows), view_mut(next, rows));
+                packed.pack(view(x, rows), pool);
+                gemm(view(polynomial, short), packed, view_mut(next, rows));
             } else {
-                gemm(view(x, rows), view(polynomial, short), view_mut(next, rows));
+                packed.pack(view(polynomial, short), pool);
+                gemm(view(x, rows), packed, view_mut(next, rows));
             }
             std::mem::swap(&mut x, &mut next);
         }

@@ -39,14 +39,16 @@ impl TransformPart for ClipValue {
 impl<T: Real> Transform<T> for ClipValue {
     fn apply(&mut self, _step: u64, _params: &[T], grads: &mut [T]) -> Verdict {
         let limit = T::from_f64(self.limit.get());
-        for g in grads {
-            // A NaN compares as false and stays: it is the run's business to stop for it.
-            if limit < *g {
-                *g = limit;
-            } else if *g < -limit {
-                *g = -limit;
-            }
-        }
+        T::vectorized(
+            #[inline(always)]
+            || {
+                for g in grads {
+                    // A NaN compares as false and stays: it is the run's business to stop for it.
+                    let below = if limit < *g { limit } else { *g };
+                    *g = if below < -limit { -limit } else { below };
+                }
+            },
+        );
         Verdict::Step
     }
 }

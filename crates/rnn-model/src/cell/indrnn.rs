@@ -41,24 +41,29 @@ impl CellPart for IndRnn {
 }
 
 impl<T: Real> Cell<T> for IndRnn {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["h"]
     }
 
+    #[inline(always)]
     fn recurrence(&self) -> Recurrence {
         Recurrence::None
     }
 
+    #[inline(always)]
     fn own(&self) -> &'static [OwnVector] {
         &[OwnVector { name: "u", gate: &["h"], start: Some(1.0) }]
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         for (unit, h) in step.h.iter_mut().enumerate() {
             *h = self.activation.of(step.a[unit] + step.own[unit] * step.h_prev[unit]);
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         for (unit, dh) in step.dh.iter().enumerate() {
             let da = *dh * self.activation.slope(step.h[unit]);

@@ -41,9 +41,11 @@ impl Part for Lstm {
 
 impl CellPart for Lstm {
     fn layer<T: Real>(&self, dims: Dims, options: LayerOptions) -> Box<dyn Layer<T>> {
-        match self.coupled {
-            false => Box::new(Recurrent::new(Full { peepholes: self.peepholes }, dims, options)),
-            true => Box::new(Recurrent::new(Coupled { peepholes: self.peepholes }, dims, options)),
+        match (self.coupled, self.peepholes) {
+            (false, false) => Box::new(Recurrent::new(Full::<false>, dims, options)),
+            (false, true) => Box::new(Recurrent::new(Full::<true>, dims, options)),
+            (true, false) => Box::new(Recurrent::new(Coupled::<false>, dims, options)),
+            (true, true) => Box::new(Recurrent::new(Coupled::<true>, dims, options)),
         }
     }
 }
@@ -53,28 +55,30 @@ const fn peephole(name: &'static str, gate: &'static [&'static str]) -> OwnVecto
 }
 
 /// The LSTM with a gate for the input.
-struct Full {
-    peepholes: bool,
-}
+struct Full<const PEEPHOLES: bool>;
 
-impl<T: Real> Cell<T> for Full {
+impl<T: Real, const PEEPHOLES: bool> Cell<T> for Full<PEEPHOLES> {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["i", "f", "o", "g"]
     }
 
+    #[inline(always)]
     fn has_c(&self) -> bool {
         true
     }
 
+    #[inline(always)]
     fn own(&self) -> &'static [OwnVector] {
-        const PEEPHOLES: [OwnVector; 3] =
+        const OWN: [OwnVector; 3] =
             [peephole("p_i", &["i"]), peephole("p_f", &["f"]), peephole("p_o", &["o"])];
-        if self.peepholes { &PEEPHOLES } else { &[] }
+        if PEEPHOLES { &OWN } else { &[] }
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         let [a_i, a_f, a_o, a_g] = blocks_mut(step.a);
-        if self.peepholes {
+        if PEEPHOLES {
             let [p_i, p_f, _] = blocks(step.own);
             for (unit, c_prev) in step.c_prev.iter().enumerate() {
                 a_i[unit] += p_i[unit] * *c_prev;
@@ -86,7 +90,7 @@ impl<T: Real> Cell<T> for Full {
             *c = f * step.c_prev[unit] + i * g;
             (a_i[unit], a_f[unit], a_g[unit]) = (i, f, g);
         }
-        if self.peepholes {
+        if PEEPHOLES {
             let [_, _, p_o] = blocks(step.own);
             for (unit, c) in step.c.iter().enumerate() {
                 a_o[unit] += p_o[unit] * *c;
@@ -98,6 +102,7 @@ impl<T: Real> Cell<T> for Full {
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         let [i, f, o, g] = blocks(step.a);
         let [da_i, da_f, da_o, da_g] = blocks_mut(step.da);
@@ -107,7 +112,7 @@ impl<T: Real> Cell<T> for Full {
             let tanh_c = c.tanh();
             da_o[unit] = dh * tanh_c * o * (T::ONE - o);
             let mut dc = step.dc[unit] + dh * o * (T::ONE - tanh_c * tanh_c);
-            if self.peepholes {
+            if PEEPHOLES {
                 let [_, _, p_o] = blocks(step.own);
                 dc += da_o[unit] * p_o[unit];
             }
@@ -115,7 +120,7 @@ impl<T: Real> Cell<T> for Full {
             da_f[unit] = dc * c_prev * f * (T::ONE - f);
             da_g[unit] = dc * i * (T::ONE - g * g);
             step.dc[unit] = dc * f;
-            if self.peepholes {
+            if PEEPHOLES {
                 let [p_i, p_f, _] = blocks(step.own);
                 step.dc[unit] += da_i[unit] * p_i[unit] + da_f[unit] * p_f[unit];
                 let [d_p_i, d_p_f, d_p_o] = blocks_mut(step.d_own);
@@ -128,34 +133,36 @@ impl<T: Real> Cell<T> for Full {
 }
 
 /// The LSTM whose input gate is what the forget gate leaves.
-struct Coupled {
-    peepholes: bool,
-}
+struct Coupled<const PEEPHOLES: bool>;
 
-impl<T: Real> Cell<T> for Coupled {
+impl<T: Real, const PEEPHOLES: bool> Cell<T> for Coupled<PEEPHOLES> {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["f", "o", "g"]
     }
 
+    #[inline(always)]
     fn has_c(&self) -> bool {
         true
     }
 
+    #[inline(always)]
     fn own(&self) -> &'static [OwnVector] {
-        const PEEPHOLES: [OwnVector; 2] = [peephole("p_f", &["f"]), peephole("p_o", &["o"])];
-        if self.peepholes { &PEEPHOLES } else { &[] }
+        const OWN: [OwnVector; 2] = [peephole("p_f", &["f"]), peephole("p_o", &["o"])];
+        if PEEPHOLES { &OWN } else { &[] }
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         let [a_f, a_o, a_g] = blocks_mut(step.a);
         for (unit, h) in step.h.iter_mut().enumerate() {
             let c_prev = step.c_prev[unit];
-            if self.peepholes {
+            if PEEPHOLES {
                 a_f[unit] += blocks::<2, T>(step.own)[0][unit] * c_prev;
             }
             let (f, g) = (a_f[unit].sigmoid(), a_g[unit].tanh());
             let c = f * c_prev + (T::ONE - f) * g;
-            if self.peepholes {
+            if PEEPHOLES {
                 a_o[unit] += blocks::<2, T>(step.own)[1][unit] * c;
             }
             let o = a_o[unit].sigmoid();
@@ -165,6 +172,7 @@ impl<T: Real> Cell<T> for Coupled {
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         let [f, o, g] = blocks(step.a);
         let [da_f, da_o, da_g] = blocks_mut(step.da);
@@ -174,13 +182,13 @@ impl<T: Real> Cell<T> for Coupled {
             let tanh_c = c.tanh();
             da_o[unit] = dh * tanh_c * o * (T::ONE - o);
             let mut dc = step.dc[unit] + dh * o * (T::ONE - tanh_c * tanh_c);
-            if self.peepholes {
+            if PEEPHOLES {
                 dc += da_o[unit] * blocks::<2, T>(step.own)[1][unit];
             }
             da_f[unit] = dc * (c_prev - g) * f * (T::ONE - f);
             da_g[unit] = dc * (T::ONE - f) * (T::ONE - g * g);
             step.dc[unit] = dc * f;
-            if self.peepholes {
+            if PEEPHOLES {
                 step.dc[unit] += da_f[unit] * blocks::<2, T>(step.own)[0][unit];
                 let [d_p_f, d_p_o] = blocks_mut(step.d_own);
                 d_p_f[unit] += da_f[unit] * c_prev;

@@ -34,14 +34,17 @@ impl CellPart for Mgu {
 }
 
 impl<T: Real> Cell<T> for Mgu {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["f", "n"]
     }
 
+    #[inline(always)]
     fn recurrence(&self) -> Recurrence {
         Recurrence::Mixed(1)
     }
 
+    #[inline(always)]
     fn mix(&self, step: Mix<'_, T>) {
         let [a_f, _] = blocks_mut(step.a);
         for (unit, m) in step.m.iter_mut().enumerate() {
@@ -50,6 +53,7 @@ impl<T: Real> Cell<T> for Mgu {
         }
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         let [f, a_n] = blocks_mut(step.a);
         for (unit, h) in step.h.iter_mut().enumerate() {
@@ -58,6 +62,7 @@ impl<T: Real> Cell<T> for Mgu {
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         let [f, n] = blocks(step.a);
         let [da_f, da_n] = blocks_mut(step.da);
@@ -69,6 +74,7 @@ impl<T: Real> Cell<T> for Mgu {
         }
     }
 
+    #[inline(always)]
     fn mix_backward(&self, step: MixBackward<'_, T>) {
         let [f, _] = blocks(step.a);
         let [da_f, _] = blocks_mut(step.da);

@@ -30,10 +30,12 @@ impl CellPart for MinGru {
 }
 
 impl<T: Real> ScanCell<T> for MinGru {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["z", "n"]
     }
 
+    #[inline(always)]
     fn open(&self, a: &mut [T], keep: &mut [T], take: &mut [T]) {
         let [a_z, a_n] = blocks_mut(a);
         for (unit, (keep, take)) in keep.iter_mut().zip(take).enumerate() {
@@ -44,6 +46,7 @@ impl<T: Real> ScanCell<T> for MinGru {
         }
     }
 
+    #[inline(always)]
     fn close(&self, a: &[T], _keep: &[T], d_keep: &[T], d_take: &[T], da: &mut [T]) {
         let [z, n] = blocks(a);
         let [da_z, da_n] = blocks_mut(da);
@@ -56,13 +59,13 @@ impl<T: Real> ScanCell<T> for MinGru {
 }
 
 /// `a + 1/2` for `a ≥ 0`, else `σ(a)`: positive, continuous, unbounded above.
-#[inline]
+#[inline(always)]
 pub(super) fn candidate<T: Real>(a: T) -> T {
     if a < T::ZERO { a.sigmoid() } else { a + T::from_f64(0.5) }
 }
 
 /// The derivative of [`candidate`], from its value.
-#[inline]
+#[inline(always)]
 pub(super) fn candidate_slope<T: Real>(value: T) -> T {
     if value < T::from_f64(0.5) { value * (T::ONE - value) } else { T::ONE }
 }

@@ -31,10 +31,12 @@ impl CellPart for MinLstm {
 }
 
 impl<T: Real> ScanCell<T> for MinLstm {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["i", "f", "g"]
     }
 
+    #[inline(always)]
     fn open(&self, a: &mut [T], keep: &mut [T], take: &mut [T]) {
         let [a_i, a_f, a_g] = blocks_mut(a);
         for (unit, (keep, take)) in keep.iter_mut().zip(take).enumerate() {
@@ -45,6 +47,7 @@ impl<T: Real> ScanCell<T> for MinLstm {
         }
     }
 
+    #[inline(always)]
     fn close(&self, a: &[T], keep: &[T], d_keep: &[T], d_take: &[T], da: &mut [T]) {
         let [i, f, g] = blocks(a);
         let [da_i, da_f, da_g] = blocks_mut(da);

@@ -38,24 +38,29 @@ impl CellPart for Mlstm {
 }
 
 impl<T: Real> Cell<T> for Mlstm {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["m", "i", "f", "o", "g"]
     }
 
+    #[inline(always)]
     fn recurrence(&self) -> Recurrence {
         Recurrence::Mixed(1)
     }
 
+    #[inline(always)]
     fn has_c(&self) -> bool {
         true
     }
 
+    #[inline(always)]
     fn mix(&self, step: Mix<'_, T>) {
         for (m, (a, a_h)) in step.m.iter_mut().zip(step.a.iter().zip(step.a_h)) {
             *m = *a * *a_h;
         }
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         let [_, a_i, a_f, a_o, a_g] = blocks_mut(step.a);
         for (unit, h) in step.h.iter_mut().enumerate() {
@@ -68,6 +73,7 @@ impl<T: Real> Cell<T> for Mlstm {
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         let [_, i, f, o, g] = blocks(step.a);
         let [_, da_i, da_f, da_o, da_g] = blocks_mut(step.da);
@@ -83,6 +89,7 @@ impl<T: Real> Cell<T> for Mlstm {
         }
     }
 
+    #[inline(always)]
     fn mix_backward(&self, step: MixBackward<'_, T>) {
         for (unit, dm) in step.dm.iter().enumerate() {
             step.da[unit] = *dm * step.a_h[unit];

@@ -79,7 +79,7 @@ pub fn builtin_cells() -> Registry<dyn BuildLayer> {
 ///
 /// # Panics
 /// If there are not so many.
-#[inline]
+#[inline(always)]
 #[track_caller]
 pub fn blocks<const N: usize, T>(values: &[T]) -> [&[T]; N] {
     let width = values.len() / N;
@@ -90,7 +90,7 @@ pub fn blocks<const N: usize, T>(values: &[T]) -> [&[T]; N] {
 ///
 /// # Panics
 /// If there are not so many.
-#[inline]
+#[inline(always)]
 #[track_caller]
 pub fn blocks_mut<const N: usize, T>(values: &mut [T]) -> [&mut [T]; N] {
     let width = values.len() / N;

@@ -33,16 +33,19 @@ impl CellPart for Vanilla {
 }
 
 impl<T: Real> Cell<T> for Vanilla {
+    #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["h"]
     }
 
+    #[inline(always)]
     fn forward(&self, step: Forward<'_, T>) {
         for (h, a) in step.h.iter_mut().zip(step.a) {
             *h = self.activation.of(*a);
         }
     }
 
+    #[inline(always)]
     fn backward(&self, step: Backward<'_, T>) {
         for (da, (h, dh)) in step.da.iter_mut().zip(step.h.iter().zip(step.dh)) {
             *da = *dh * self.activation.slope(*h);

@@ -5,6 +5,7 @@
 use ndarray::Array2;
 use rnn_model::gradcheck::variants;
 use rnn_model::{BuildLayer, Dims, Grads, Input, Layer, LayerOptions, LayerWindow, builtin_cells};
+use tensor_core::pool::Pool;
 use tensor_core::rng::{self, Rng, Stream};
 use tensor_core::{Dual, Real};
 
@@ -20,7 +21,9 @@ fn no_output_has_a_gradient_by_a_later_input_another_lane_or_what_was_before_a_r
         let mut layer = cell.f64(DIMS, options);
         let Values { theta, state, x, .. } = Values::random(&mut *layer);
         let window = LayerWindow { x: Input::Dense(x.view()), resets };
-        layer.forward(&theta, window, &state);
+        let mut pool = Pool::default();
+        layer.prepare(&theta, window.x, &mut pool);
+        layer.forward(&theta, window, &state, &mut pool);
         for (to, to_lane) in places() {
             let mut dy = Array2::zeros((STEPS * DIMS.batch_size, DIMS.hidden_size));
             dy.row_mut(row(to, to_lane)).assign(&ndarray::arr1(&[0.7, -0.4, 1.1, 0.5]));
@@ -30,7 +33,7 @@ fn no_output_has_a_gradient_by_a_later_input_another_lane_or_what_was_before_a_r
             let mut d_theta = vec![0.0; theta.len()];
             let grads =
                 Grads { theta: &mut d_theta, x: Some(dx.view_mut()), state: Some(&mut d_state) };
-            layer.backward(&theta, window, dy.view(), grads);
+            layer.backward(&theta, window, dy.view(), grads, &mut pool);
 
             let what = format!("{name} {options:?}, output of step {to} in lane {to_lane}");
             for (from, from_lane) in places() {
@@ -51,13 +54,16 @@ fn no_output_has_a_derivative_by_a_later_input_another_lane_or_what_was_before_a
     for_every_layer(|name, cell, options, resets| {
         let mut layer = cell.dual(DIMS, options);
         let Values { theta, mut state, mut x } = Values::random(&mut *layer);
+        let mut pool = Pool::new(2);
+        layer.prepare(&theta, Input::Dense(x.view()), &mut pool);
         let is_zero = |layer: &dyn Layer<Dual>, (to, lane): (usize, usize)| {
             layer.output().row(row(to, lane)).iter().all(|y| y.derivative == 0.0)
         };
         for (from, from_lane) in places() {
             let what = format!("{name} {options:?}, input of step {from} in lane {from_lane}");
             x.row_mut(row(from, from_lane))[1].derivative = 1.0;
-            layer.forward(&theta, LayerWindow { x: Input::Dense(x.view()), resets }, &state);
+            let window = LayerWindow { x: Input::Dense(x.view()), resets };
+            layer.forward(&theta, window, &state, &mut pool);
             x.row_mut(row(from, from_lane))[1].derivative = 0.0;
             for to in places() {
                 let is_read = reads(resets, to, (from, from_lane));
@@ -69,7 +75,7 @@ fn no_output_has_a_derivative_by_a_later_input_another_lane_or_what_was_before_a
             for index in of_lane(lane, state.len()) {
                 state[index].derivative = 1.0;
             }
-            layer.forward(&theta, window, &state);
+            layer.forward(&theta, window, &state, &mut pool);
             state.iter_mut().for_each(|value| value.derivative = 0.0);
             for to in places() {
                 let is_read = reads_state(resets, to, lane);
@@ -113,7 +119,7 @@ fn reads_state(resets: &[bool], to: (usize, usize), lane: usize) -> bool {
 }
 
 fn row(t: usize, lane: usize) -> usize {
-    t * DIMS.batch_size + lane
+    lane * STEPS + t
 }
 
 fn places() -> impl Iterator<Item = (usize, usize)> {

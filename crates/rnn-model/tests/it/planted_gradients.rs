@@ -14,6 +14,7 @@ use rnn_model::{
     Architecture, BuildLayer, Dims, Grads, Input, Layer, LayerOptions, LayerWindow, Model,
     Reduction, cell,
 };
+use tensor_core::pool::Pool;
 use tensor_core::{Shape, Tensor};
 
 /// What is wrong with a [`Plain`] layer.
@@ -246,7 +247,7 @@ impl Around {
 struct Wrapped {
     layer: Box<dyn Layer<f64>>,
     around: Around,
-    /// `[steps·batch_size, hidden_size]`
+    /// `[batch_size·steps, hidden_size]`
     output: Array2<f64>,
 }
 
@@ -267,8 +268,18 @@ impl Layer<f64> for Wrapped {
         self.layer.tape_len()
     }
 
-    fn forward(&mut self, theta: &[f64], window: LayerWindow<'_, f64>, state: &[f64]) {
-        self.layer.forward(theta, window, state);
+    fn prepare(&mut self, theta: &[f64], x: Input<'_, f64>, pool: &mut Pool) {
+        self.layer.prepare(theta, x, pool);
+    }
+
+    fn forward(
+        &mut self,
+        theta: &[f64],
+        window: LayerWindow<'_, f64>,
+        state: &[f64],
+        pool: &mut Pool,
+    ) {
+        self.layer.forward(theta, window, state, pool);
         self.output = self.layer.output().to_owned();
         for (at, value) in self.output.indexed_iter_mut() {
             *value *= self.around.mask(at);
@@ -289,6 +300,7 @@ impl Layer<f64> for Wrapped {
         window: LayerWindow<'_, f64>,
         dy: ArrayView2<'_, f64>,
         grads: Grads<'_, f64>,
+        pool: &mut Pool,
     ) {
         let mut masked = dy.to_owned();
         for (at, dy) in masked.indexed_iter_mut() {
@@ -298,7 +310,7 @@ impl Layer<f64> for Wrapped {
         let mut d_theta = vec![0.0; theta.len()];
         let x = dx.as_mut().map(|dx| dx.view_mut());
         let grads = Grads { theta: &mut d_theta, x, state };
-        self.layer.backward(theta, window, masked.view(), grads);
+        self.layer.backward(theta, window, masked.view(), grads, pool);
 
         if let (Around::ResidualForgotten, Some(mut dx)) = (self.around, dx) {
             // The model adds it.
@@ -573,8 +585,11 @@ struct Plain {
     dims: Dims,
     learned_state: bool,
     bug: Bug,
-    /// The state before the window, then after each step, `[(1 + steps)·batch_size, hidden_size]`.
+    /// The state before the window, then after each step, `[(1 + steps)·batch_size, hidden_size]`:
+    /// all lanes of a step, then those of the next.
     h: Array2<f64>,
+    /// The states after each step as a layer orders them, lane after lane.
+    output: Array2<f64>,
     /// Gradient by the pre-activations, `[seq_len·batch_size, hidden_size]`.
     da: Array2<f64>,
     /// Gradient by `h[t]` from later steps, `[batch_size, hidden_size]`.
@@ -587,13 +602,23 @@ impl Plain {
             let Dims { hidden_size, batch_size, seq_len, .. } = dims;
             let zeros = |rows| Array2::zeros((rows, hidden_size));
             let (da, dh_next) = (zeros(seq_len * batch_size), zeros(batch_size));
-            Box::new(Self { dims, learned_state, bug, h: zeros(0), da, dh_next })
+            Box::new(Self { dims, learned_state, bug, h: zeros(0), output: zeros(0), da, dh_next })
         }
+    }
+
+    /// Where a layer has the row that is here step after step.
+    fn outside(&self, row: usize, rows: usize) -> usize {
+        let Dims { batch_size, .. } = self.dims;
+        row % batch_size * (rows / batch_size) + row / batch_size
     }
 
     /// Entry `k` of the state that the step of `row` starts from. `h_0` is empty if that is zero.
     fn before(&self, row: usize, k: usize, h_0: &[f64], resets: &[bool]) -> f64 {
-        if starts(resets, row) { h_0.get(k).copied().unwrap_or_default() } else { self.h[(row, k)] }
+        if starts(resets, self.outside(row, resets.len())) {
+            h_0.get(k).copied().unwrap_or_default()
+        } else {
+            self.h[(row, k)]
+        }
     }
 }
 
@@ -621,7 +646,13 @@ impl Layer<f64> for Plain {
         self.h.len() + self.da.len() + self.dh_next.len()
     }
 
-    fn forward(&mut self, theta: &[f64], window: LayerWindow<'_, f64>, state: &[f64]) {
+    fn forward(
+        &mut self,
+        theta: &[f64],
+        window: LayerWindow<'_, f64>,
+        state: &[f64],
+        _pool: &mut Pool,
+    ) {
         let x = window.x;
         let Dims { input_size, hidden_size, batch_size, .. } = self.dims;
         let (w_xh, rest) = theta.split_at(input_size * hidden_size);
@@ -636,7 +667,7 @@ impl Layer<f64> for Plain {
             for j in 0..hidden_size {
                 let mut a = b_h[j];
                 for i in 0..input_size {
-                    a += entry(&x, row, i) * w_xh[i * hidden_size + j];
+                    a += entry(&x, self.outside(row, x.rows()), i) * w_xh[i * hidden_size + j];
                 }
                 for k in 0..hidden_size {
                     a += self.before(row, k, h_0, window.resets) * w_hh[k * hidden_size + j];
@@ -644,10 +675,15 @@ impl Layer<f64> for Plain {
                 self.h[(row + batch_size, j)] = a.tanh();
             }
         }
+        self.output = Array2::zeros((x.rows(), hidden_size));
+        for row in 0..x.rows() {
+            let outside = self.outside(row, x.rows());
+            self.output.row_mut(outside).assign(&self.h.row(row + batch_size));
+        }
     }
 
     fn output(&self) -> ArrayView2<'_, f64> {
-        self.h.slice_axis(Axis(0), Slice::from(self.dims.batch_size..))
+        self.output.view()
     }
 
     fn carry(&self, state: &mut [f64]) {
@@ -664,6 +700,7 @@ impl Layer<f64> for Plain {
         window: LayerWindow<'_, f64>,
         dy: ArrayView2<'_, f64>,
         grads: Grads<'_, f64>,
+        _pool: &mut Pool,
     ) {
         let x = window.x;
         let bug = self.bug;
@@ -688,11 +725,12 @@ impl Layer<f64> for Plain {
             let mut dh_prev = Array2::<f64>::zeros((batch_size, hidden_size));
             for (lane, j) in (0..batch_size).flat_map(|b| (0..hidden_size).map(move |j| (b, j))) {
                 let row = t * batch_size + lane;
+                let outside = self.outside(row, x.rows());
                 let dh = match bug {
-                    Bug::NoNextStep => dy[(row, j)],
-                    Bug::TruncatedEarly if t % 3 == 2 => dy[(row, j)],
-                    Bug::LanesMixed => dy[(row, j)] + self.dh_next[(0, j)],
-                    _ => dy[(row, j)] + self.dh_next[(lane, j)],
+                    Bug::NoNextStep => dy[(outside, j)],
+                    Bug::TruncatedEarly if t % 3 == 2 => dy[(outside, j)],
+                    Bug::LanesMixed => dy[(outside, j)] + self.dh_next[(0, j)],
+                    _ => dy[(outside, j)] + self.dh_next[(lane, j)],
                 };
                 let h = self.h[(row + batch_size, j)];
                 let da = match bug {
@@ -704,10 +742,10 @@ impl Layer<f64> for Plain {
                 let counted = if bug == Bug::FirstLaneOnly && lane != 0 { 0.0 } else { da };
                 self.da[(row, j)] = counted;
                 for i in 0..input_size {
-                    d_w_xh[i * hidden_size + j] += entry(&x, row, i) * counted;
+                    d_w_xh[i * hidden_size + j] += entry(&x, outside, i) * counted;
                     let transposed = bug == Bug::TransposedInput && input_size == hidden_size;
                     let at = if transposed { j * hidden_size + i } else { i * hidden_size + j };
-                    dx[(row, i)] += w_xh[at] * da;
+                    dx[(outside, i)] += w_xh[at] * da;
                 }
                 for k in 0..hidden_size {
                     let (kj, jk) = (k * hidden_size + j, j * hidden_size + k);
@@ -722,8 +760,7 @@ impl Layer<f64> for Plain {
                     dh_prev[(lane, k)] += w_hh[at] * da;
                 }
             }
-            for lane in (0..batch_size).filter(|lane| starts(window.resets, t * batch_size + lane))
-            {
+            for lane in (0..batch_size).filter(|lane| starts(window.resets, lane * steps + t)) {
                 let is_counted = match bug {
                     Bug::InitialForgotten => false,
                     Bug::InitialOfFirstLane => lane == 0,

@@ -94,10 +94,21 @@ fn check(cell: &str, [layers, vocab_size, hidden_size, seq_len, batch_size]: [us
             .collect()
     };
 
-    let (x, y) = (reference.ids("ids"), reference.ids("targets"));
+    // PyTorch's rows are step after step, ours lane after lane.
+    let row = |lane: usize, t: usize| t * batch_size + lane;
+    let rows = (0..batch_size).flat_map(|lane| (0..seq_len).map(move |t| row(lane, t)));
+    let rows: Vec<_> = rows.collect();
+    let ids = |name| {
+        let ids = reference.ids(name);
+        rows.iter().map(|row| ids[*row]).collect::<Vec<_>>()
+    };
+    let (x, y) = (ids("ids"), ids("targets"));
     model.forward(&theta, &x, &states("h0", "c0"));
-    let logits = model.logits().as_standard_layout().to_owned();
-    close("logits", logits.as_slice().expect("contiguous"), &reference.get("logits").1);
+    let mut logits = vec![0.0; rows.len() * vocab_size];
+    for (found, row) in model.logits().rows().into_iter().zip(&rows) {
+        logits[row * vocab_size..][..vocab_size].copy_from_slice(found.to_slice().expect("a row"));
+    }
+    close("logits", &logits, &reference.get("logits").1);
     let loss = model.loss(&y, Reduction::Mean) / y.len() as f64;
     close("loss", &[loss], &reference.get("loss_mean_nats").1);
     let mut state = model.zero_state();

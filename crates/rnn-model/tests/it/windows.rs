@@ -1,5 +1,7 @@
 //! How a text is cut into windows and lanes changes nothing of what a model computes, to the bit.
 
+use std::ops::Range;
+
 use ndarray::{Array2, Axis, Slice, concatenate};
 use proptest::prelude::*;
 use rnn_model::gradcheck::{Case, Resets, variants};
@@ -96,13 +98,18 @@ fn two_windows_equal_one<T: Real>(
     // As small as will do, so that the second window goes over the tape of the first.
     let seq_len = first.max(case.steps - first);
     let mut model = Case { seq_len, ..case }.model(&layer);
-    let (x_first, x_second) = text.x.split_at(first * case.batch_size);
-    let (resets_first, resets_second) = text.resets.split_at(first * case.batch_size);
-    let window = Window { x: x_first, resets: resets_first };
-    let (first, state) = read(&mut model, &text.theta, window, &text.state);
-    let window = Window { x: x_second, resets: resets_second };
-    let (second, state) = read(&mut model, &text.theta, window, &state);
-    let joined = concatenate(Axis(0), &[first.view(), second.view()]).expect("as wide");
+    let (x, resets) = text.of_steps(0..first);
+    let window = Window { x: &x, resets: &resets };
+    let (head_logits, state) = read(&mut model, &text.theta, window, &text.state);
+    let (x, resets) = text.of_steps(first..case.steps);
+    let window = Window { x: &x, resets: &resets };
+    let (tail_logits, state) = read(&mut model, &text.theta, window, &state);
+    let lanes = (0..case.batch_size).flat_map(|lane| {
+        [of_lane(&head_logits, lane, case.batch_size), of_lane(&tail_logits, lane, case.batch_size)]
+    });
+    let lanes: Vec<_> = lanes.collect();
+    let views: Vec<_> = lanes.iter().map(|lane| lane.view()).collect();
+    let joined = concatenate(Axis(0), &views).expect("as wide");
     prop_assert_eq!(bits((joined, state)), bits(whole), "{}", case);
     Ok(())
 }
@@ -118,10 +125,11 @@ fn lanes_equal_each_alone<T: Real>(
 
     let mut alone = Case { batch_size: 1, ..case }.model(&layer);
     for lane in 0..case.batch_size {
-        let (x, resets) = text.of_lane(lane, case.batch_size);
+        let (x, resets) = text.of_lane(lane);
         let window = Window { x: &x, resets: &resets };
         let found = read(&mut alone, &text.theta, window, &together.lane_state(&text.state, lane));
-        let expected = (of_lane(&logits, lane, case), together.lane_state(&carried, lane));
+        let expected =
+            (of_lane(&logits, lane, case.batch_size), together.lane_state(&carried, lane));
         prop_assert_eq!(bits(found), bits(expected), "{}", case);
     }
     Ok(())
@@ -137,12 +145,13 @@ fn a_reset_forgets<T: Real>(
 ) -> Result<(), TestCaseError> {
     let mut model = case.model(&layer);
     let mut text = Text::random(&model, case, seed);
-    text.resets[start * case.batch_size + lane] = true;
+    text.resets[lane * case.steps + start] = true;
     let (logits, carried) = read(&mut model, &text.theta, text.window(), &text.state);
-    let found = of_lane(&logits, lane, case).slice_axis(Axis(0), Slice::from(start..)).to_owned();
+    let found = of_lane(&logits, lane, case.batch_size);
+    let found = found.slice_axis(Axis(0), Slice::from(start..)).to_owned();
 
     let mut fresh = Case { batch_size: 1, ..case }.model(&layer);
-    let (x, mut resets) = text.of_lane(lane, case.batch_size);
+    let (x, mut resets) = text.of_lane(lane);
     // Where the initial state is not learned it is zero, and a model starts with that by itself.
     resets[start] = case.options.learned_state;
     let window = Window { x: &x[start..], resets: &resets[start..] };
@@ -153,9 +162,9 @@ fn a_reset_forgets<T: Real>(
 }
 
 /// Every row of one lane.
-fn of_lane<T: Real>(rows: &Array2<T>, lane: usize, case: Case) -> Array2<T> {
-    let every = Slice::new(lane as isize, None, case.batch_size as isize);
-    rows.slice_axis(Axis(0), every).to_owned()
+fn of_lane<T: Real>(rows: &Array2<T>, lane: usize, batch_size: usize) -> Array2<T> {
+    let steps = rows.nrows() / batch_size;
+    rows.slice_axis(Axis(0), Slice::from(lane * steps..(lane + 1) * steps)).to_owned()
 }
 
 /// Parameters, a state and a window of characters.
@@ -164,6 +173,7 @@ struct Text<T> {
     state: Vec<T>,
     x: Vec<u32>,
     resets: Vec<bool>,
+    steps: usize,
 }
 
 impl<T: Real> Text<T> {
@@ -177,7 +187,7 @@ impl<T: Real> Text<T> {
         let rows = case.steps * case.batch_size;
         let x = (0..rows).map(|_| id()).collect();
         let resets = (0..rows).map(|_| rng::uniform(&mut rng) < 0.2).collect();
-        Self { theta, state, x, resets }
+        Self { theta, state, x, resets, steps: case.steps }
     }
 
     fn window(&self) -> Window<'_> {
@@ -185,9 +195,18 @@ impl<T: Real> Text<T> {
     }
 
     /// What one lane reads, and where a text starts in it.
-    fn of_lane(&self, lane: usize, batch_size: usize) -> (Vec<u32>, Vec<bool>) {
-        let x = self.x.iter().skip(lane).step_by(batch_size).copied();
-        (x.collect(), self.resets.iter().skip(lane).step_by(batch_size).copied().collect())
+    fn of_lane(&self, lane: usize) -> (Vec<u32>, Vec<bool>) {
+        let rows = lane * self.steps..(lane + 1) * self.steps;
+        (self.x[rows.clone()].to_vec(), self.resets[rows].to_vec())
+    }
+
+    /// Some steps of every lane.
+    fn of_steps(&self, steps: Range<usize>) -> (Vec<u32>, Vec<bool>) {
+        let lanes = 0..self.x.len() / self.steps;
+        let rows = lanes.flat_map(|lane| steps.clone().map(move |t| (lane, t)));
+        rows.map(|(lane, t)| lane * self.steps + t)
+            .map(|row| (self.x[row], self.resets[row]))
+            .unzip()
     }
 }
 

@@ -1,0 +1,186 @@
+//! A few threads that take work from one list: fork and join in less than a microsecond.
+//!
+//! Between two jobs a thread spins for a while, because in training the next job is near, and parks
+//! when none comes. Which thread does what is left to chance; so no result may depend on it, and
+//! none does: a job writes what no other job reads or writes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// Turns of an empty loop before a thread parks: some ten microseconds.
+const SPINS: usize = 1 << 14;
+
+/// Work for every thread; borrowed from the caller of [`Pool::each`] until all are done.
+type Work<'a> = &'a (dyn Fn() + Sync);
+
+/// Threads that wait for work. Dropped, they end.
+#[derive(Debug, Default)]
+pub struct Pool {
+    /// `None` where the caller is the only thread.
+    shared: Option<Arc<Shared>>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The work in hand: a pointer to a [`Work`], null if there is none.
+    work: AtomicPtr<()>,
+    /// Counts the works handed out.
+    turn: AtomicUsize,
+    /// Helpers that are not done with the work in hand.
+    busy: AtomicUsize,
+    /// Whether a helper panicked.
+    panicked: AtomicBool,
+    end: AtomicBool,
+}
+
+impl Pool {
+    /// A pool of `threads` threads, the caller's included. One thread means no other.
+    pub fn new(threads: usize) -> Self {
+        if threads <= 1 {
+            return Self::default();
+        }
+        let shared = Arc::new(Shared::default());
+        let helper = |_| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.help())
+        };
+        Self { helpers: (1..threads).map(helper).collect(), shared: Some(shared) }
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        1 + self.helpers.len()
+    }
+
+    /// Does `job` with every item, on whichever thread is free, and returns when all is done.
+    /// Allocates nothing.
+    ///
+    /// # Panics
+    /// If a job does.
+    pub fn each<I: Send>(&mut self, items: impl Iterator<Item = I> + Send, job: impl Fn(I) + Sync) {
+        let Some(shared) = &self.shared else { return items.for_each(job) };
+        let items = Mutex::new(items);
+        let next = || items.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
+        self.run(shared, &|| {
+            while let Some(item) = next() {
+                job(item);
+            }
+        });
+    }
+
+    /// Runs `work` on every thread at once.
+    fn run(&self, shared: &Shared, work: Work<'_>) {
+        shared.work.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
+        shared.busy.store(self.helpers.len(), Ordering::Relaxed);
+        shared.turn.fetch_add(1, Ordering::Release);
+        for helper in &self.helpers {
+            helper.thread().unpark();
+        }
+        let own = catch_unwind(AssertUnwindSafe(work));
+        // Nothing may leave this function while a helper still holds `work`.
+        wait_until(|| shared.busy.load(Ordering::Acquire) == 0, thread::yield_now);
+        if let Err(panic) = own {
+            std::panic::resume_unwind(panic);
+        }
+        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a thread of the pool panicked");
+    }
+}
+
+impl Shared {
+    /// What a helper does all its life.
+    fn help(&self) {
+        let mut turn = 0;
+        loop {
+            wait_until(|| self.turn.load(Ordering::Acquire) != turn, thread::park);
+            turn = turn.wrapping_add(1);
+            if self.end.load(Ordering::Relaxed) {
+                return;
+            }
+            let work = self.work.load(Ordering::Relaxed).cast::<Work<'_>>();
+            #[expect(
+                unsafe_code,
+                reason = "threads that outlive a borrow cannot be given it safely"
+            )]
+            // SAFETY: `run` stored a pointer to a `Work` before it raised `turn`, and keeps that alive
+            // until `busy` is zero, which it cannot be before this thread takes itself off.
+            let work = unsafe { *work };
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.busy.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// Spins until `ready`, with a `rest` now and then once that takes long.
+fn wait_until(ready: impl Fn() -> bool, rest: impl Fn()) {
+    let mut spins = 0;
+    while !ready() {
+        if spins < SPINS {
+            spins += 1;
+            std::hint::spin_loop();
+        } else {
+            rest();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        shared.end.store(true, Ordering::Relaxed);
+        shared.turn.fetch_add(1, Ordering::Release);
+        for helper in self.helpers.drain(..) {
+            helper.thread().unpark();
+            // It has nothing to say; a panic of its work was told when it happened.
+            let _ = helper.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_done_once_whatever_the_number_of_threads() {
+        for threads in [1, 2, 3, 7] {
+            let mut pool = Pool::new(threads);
+            let mut values = vec![0_u32; 100];
+            for round in 1..=50 {
+                pool.each(values.iter_mut(), |value| *value += 1);
+                assert_eq!(values, vec![round; 100], "{threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_comes_back_and_the_pool_goes_on() {
+        let mut pool = Pool::new(3);
+        for bad in 0..20 {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                pool.each(0..20, |item| assert_ne!(item, bad));
+            }));
+            assert!(panicked.is_err());
+        }
+        let count = AtomicUsize::new(0);
+        pool.each(0..20, |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(count.into_inner(), 20);
+    }
+
+    #[test]
+    fn a_parked_thread_wakes() {
+        let mut pool = Pool::new(2);
+        thread::sleep(std::time::Duration::from_millis(20));
+        let count = AtomicUsize::new(0);
+        pool.each(0..2, |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(count.into_inner(), 2);
+    }
+}
