@@ -7,6 +7,7 @@
 
 mod determinism;
 mod gradcheck;
+mod mutants;
 mod peers;
 mod proptest;
 mod schema;
@@ -34,6 +35,8 @@ enum Command {
     Determinism(determinism::Args),
     /// Checks gradients against finite differences.
     Gradcheck(gradcheck::Args),
+    /// Plants mistakes in the crates that compute, each of which a test has to catch.
+    Mutants(mutants::Args),
     /// Times this program and others on the same work, and prints the ratios.
     Peers(peers::Args),
     /// Runs the property tests of the workspace with many cases each.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Determinism(args) => determinism::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Mutants(args) => mutants::run(args),
         Command::Peers(args) => peers::run(args),
         Command::Proptest(args) => proptest::run(args),
         Command::Schema(args) => schema::run(args),

@@ -56,3 +56,33 @@ pub(crate) fn fill_mask<T: Real>(rate: f64, rng: &mut Rng, mask: &mut [T]) {
     let kept = T::from_f64(1.0 / (1.0 - rate));
     mask.fill_with(|| if uniform(rng) < rate { T::ZERO } else { kept });
 }
+
+#[cfg(test)]
+mod tests {
+    use tensor_core::rng::{Stream, stream};
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_makes_up_for_what_is_left_out() {
+        let (steps, lanes, width) = (20, 3, 100);
+        for variational in [false, true] {
+            let mut dropout = Dropout::new(0.2, variational, steps, lanes, width);
+            dropout.draw(&mut stream(1, Stream::Dropout));
+            let mut values = Rows::zeros(steps * lanes, width);
+            values.flat_mut(0..steps * lanes).fill(1.0);
+            dropout.apply(steps * lanes, &mut values);
+
+            let all = values.flat(0..steps * lanes);
+            assert!(all.iter().all(|value| [0.0, 1.25].contains(value)));
+            let left_out = all.iter().filter(|value| **value == 0.0).count() as f64;
+            // Masks are drawn for all rows, or for those of one step. Four standard errors.
+            let drawn = if variational { lanes * width } else { steps * lanes * width };
+            let error = 4.0 * (0.2_f64 * 0.8 / drawn as f64).sqrt();
+            assert!((left_out / all.len() as f64 - 0.2).abs() < error, "{left_out}");
+            for row in (0..steps * lanes).filter(|row| row % steps != 0) {
+                assert_eq!(values.row(row) == values.row(row - 1), variational);
+            }
+        }
+    }
+}

@@ -449,17 +449,77 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BuildLayer, cell};
+    use crate::{BuildLayer, LayerOptions, cell};
 
     #[test]
     fn the_losses_that_are_differentiated_add_up_to_the_one_of_training() {
         for case in cases() {
             let mut model = case.model(|dims, options| cell::Gru::default().f64(dims, options));
             let point = case.point(&mut model);
-            let total: f64 = Losses::at(&mut model, &point).at_point.iter().sum();
+            let mut losses = Losses::at(&mut model, &point);
+            assert_eq!(losses.change(&mut model, &point, &point.theta, &point.state), 0.0);
+            let total: f64 = losses.at_point.iter().sum();
             let found = model.loss(&point.y, point.reduction);
             assert!((total - found).abs() <= 1e-13 * found, "{case}: {total}, not {found}");
         }
+    }
+
+    fn finding(witness: Witness, error: f64, spread: f64) -> Finding {
+        let worst = Mismatch { index: 7, analytic: 0.5, numeric: 0.25, error, spread };
+        let (tensor, shape) = ("w_hh".into(), Shape::Matrix(3, 5));
+        Finding { witness, tensor, layer: Some(1), shape, compared: 15, largest: 2.0, worst }
+    }
+
+    #[test]
+    fn a_finding_says_what_is_wrong_and_where() {
+        let matrix = finding(Witness::Dual, 1e-3, 0.0);
+        let expected = "w_hh_l1[1, 2] is 5e-1, dual numbers say 2.5e-1, error 1.0e-3";
+        assert_eq!(matrix.to_string(), expected);
+        let bias = Finding { tensor: "b_y".into(), layer: None, shape: Shape::Vector(9), ..matrix };
+        assert_eq!(bias.place(), "b_y[7]");
+        assert_eq!(Witness::Differences.to_string(), "finite differences");
+    }
+
+    #[test]
+    fn an_error_passes_up_to_its_tolerance_and_a_kink_needs_a_spread_beyond() {
+        for witness in [Witness::Differences, Witness::Dual] {
+            let tolerance = witness.tolerance();
+            assert!(finding(witness, tolerance, 0.0).passes());
+            assert!(!finding(witness, 2.0 * tolerance, 1.0).passes());
+            let is_at_kink = |error, spread| finding(witness, error, spread).is_at_kink();
+            assert!(is_at_kink(2.0 * tolerance, 2.0 * tolerance));
+            assert!(!is_at_kink(2.0 * tolerance, tolerance));
+            assert!(!is_at_kink(2.0 * tolerance, f64::INFINITY));
+            assert!(!is_at_kink(tolerance, 2.0 * tolerance));
+        }
+    }
+
+    #[test]
+    fn a_random_point_is_as_large_as_it_is_said_to_be() {
+        let options = LayerOptions { layer_norm: true, ..LayerOptions::default() };
+        let case = Case { options, carried: true, ..cases()[0] };
+        let random = |case: Case| {
+            let model = case.model(|dims, options| cell::Gru::default().f64(dims, options));
+            let point = Point::random(&model, &case, &mut rng::stream(1, Stream::Init));
+            (model, point)
+        };
+        let (model, point) = random(case);
+        for segment in model.layout().segments() {
+            let start = segment.start.unwrap_or_default();
+            let values = point.theta[segment.range.clone()].iter().map(|value| value - start);
+            let (least, most) = values.fold((0.0, 0.0), |(least, most): (f64, f64), value| {
+                (least.min(value), most.max(value))
+            });
+            // 1.2/√4; a tensor has at least seven values.
+            assert!((-0.6..-0.2).contains(&least), "{}: {least}", segment.name());
+            assert!((0.2..=0.6).contains(&most), "{}: {most}", segment.name());
+        }
+        let largest = point.state.iter().fold(0.0, |max: f64, value| max.max(value.abs()));
+        assert!((0.1..=0.9).contains(&largest), "{largest}");
+        let ids = || point.x.iter().chain(&point.y);
+        assert!(ids().all(|id| *id < 7) && ids().any(|id| *id != point.x[0]));
+        let (_, point) = random(Case { carried: false, ..case });
+        assert!(point.state.iter().all(|value| *value == 0.0));
     }
 
     #[test]
@@ -475,8 +535,9 @@ mod tests {
                 assert_eq!(chosen.len(), 5);
             }
         }
-        assert_eq!(Entries::Some { most: 50, seed: 0 }.choose(&grads).len(), 50);
-        assert_eq!(Entries::All.choose(&grads), (0..50).collect::<Vec<_>>());
+        let all: Vec<_> = (0..50).collect();
+        assert_eq!(Entries::Some { most: 50, seed: 0 }.choose(&grads), all);
+        assert_eq!(Entries::All.choose(&grads), all);
     }
 
     #[test]
@@ -501,5 +562,13 @@ mod tests {
         let finding = tensor().compare(&values, &grads, entries, loss).expect("entries");
         assert!(!finding.passes());
         assert_eq!(finding.place(), "w_l1[4, 3]");
+
+        let mut values: Vec<_> = values.into_iter().map(Dual::from_f64).collect();
+        let derivative = |values: &[Dual]| {
+            let terms = (1..).zip(values).map(|(n, v)| f64::from(n) * (*v * *v).derivative);
+            terms.sum()
+        };
+        let finding = tensor().compare_dual(&mut values, &grads, entries, derivative);
+        assert_eq!(finding.expect("entries").place(), "w_l1[4, 3]");
     }
 }

@@ -101,6 +101,12 @@ mod tests {
     }
 
     #[test]
+    fn a_mean_is_over_lanes_and_if_asked_for_over_steps() {
+        assert_eq!(Reduction::Sum.weight(8, 4), 1.0 / 4.0);
+        assert_eq!(Reduction::Mean.weight(8, 4), 1.0 / 32.0);
+    }
+
+    #[test]
     fn huge_logits_stay_finite() {
         let logits = array![[-3e38_f32, 3e38, 0.0]];
         assert_eq!(xent(logits.view(), &[1], 1.0), (0.0, array![[0.0, 0.0, 0.0]]));

@@ -232,22 +232,6 @@ impl<T: Real> Model<T> {
         vectors.flat_map(|vector| vector[lane * hidden_size..][..hidden_size].to_vec()).collect()
     }
 
-    /// Number of values the model keeps beside its layers.
-    pub fn tape_len(&self) -> usize {
-        let rows = [
-            &self.embedded,
-            &self.logits,
-            &self.dlogits,
-            &self.dy,
-            &self.dx,
-            &self.d_embedded,
-            &self.losses,
-        ];
-        let between = |stacked: &Stacked<T>| stacked.y.as_ref().map_or(0, Rows::len);
-        rows.iter().map(|rows| rows.len()).sum::<usize>()
-            + self.layers.iter().map(between).sum::<usize>()
-    }
-
     /// Whether [`draw_masks`](Self::draw_masks) draws anything.
     pub fn has_masks(&self) -> bool {
         self.layers.iter().any(|stacked| stacked.dropout.is_some() || stacked.layer.has_masks())

@@ -88,3 +88,22 @@ impl<'a, T: Real> NormMut<'a, T> {
 fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
     values.fold(T::ZERO, |sum, value| sum + value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_far_from_zero_is_normalized_as_one_around_it() {
+        let around_zero = [0.5, -1.25, 0.75, 2.0, 0.25];
+        let normalized = |mut row: [f64; 5]| {
+            Norm::new(1, 5).part_mut(1).forward(0, &[1.0; 5], &mut row);
+            row
+        };
+        let far = normalized(around_zero.map(|value| 1e8 + value));
+        for (near, far) in normalized(around_zero).iter().zip(far) {
+            // The mean of the latter is rounded by up to 1e-8.
+            assert!((near - far).abs() < 1e-7, "{near} and {far}");
+        }
+    }
+}

@@ -171,6 +171,13 @@ mod tests {
     }
 
     #[test]
+    fn huge_logits_are_drawn_by_their_difference() {
+        let mut rng = stream(3, Stream::Sample);
+        let mut draw = || Sampler::default().draw(&[0.0, 1e4], &mut rng, &mut Vec::new());
+        assert!((0..20).all(|_| draw() == 1));
+    }
+
+    #[test]
     fn temperature_zero_takes_the_first_of_the_most_probable() {
         let greedy = Sampler { temperature: 0.0, ..Sampler::default() };
         let mut rng = stream(0, Stream::Sample);

@@ -235,6 +235,26 @@ mod tests {
     }
 
     #[test]
+    fn an_embedding_is_no_transpose_in_pytorch() {
+        let mut layout = Layout::default();
+        layout.push(None, [("w_e", Shape::Matrix(4, 3))]);
+        let theta: Vec<f64> = (0..12).map(f64::from).collect();
+        let name = "embedding.weight".to_owned();
+        let expected = [Tensor { name, shape: vec![4, 3], values: theta.clone() }];
+        assert_eq!(export(&layout, &theta), expected);
+    }
+
+    #[test]
+    fn four_gates_that_are_not_those_of_an_lstm_keep_their_order() {
+        let gates = &["i", "f", "o", "x"];
+        let tensor =
+            tensor_core::Tensor { name: "b_h", shape: Shape::Vector(4), gates, start: None };
+        let mut layout = Layout::default();
+        layout.push(Some(0), [tensor]);
+        assert_eq!(export(&layout, &[1.0, 2.0, 3.0, 4.0])[0].values, [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
     fn biases_add_up_and_a_missing_or_misshapen_tensor_is_named() {
         let layout = model().layout().clone();
         let mut tensors = export(&layout, &vec![0.25; layout.len()]);

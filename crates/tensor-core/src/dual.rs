@@ -191,4 +191,19 @@ mod tests {
         let expected = [(5.0, 4.0), (1.0, 6.0), (6.0, 7.0), (1.5, 3.25)];
         assert_eq!(all.map(|dual| (dual.value, dual.derivative)), expected);
     }
+
+    #[test]
+    fn it_compares_as_its_value_whatever_the_derivative() {
+        let (a, b) = (Dual { value: 3.0, derivative: 5.0 }, Dual { value: 3.0, derivative: -1.0 });
+        assert!(a == b && a != -b && -b < a && b >= a);
+        assert_eq!((a.to_f64(), (-a).to_f64()), (3.0, -3.0));
+        assert_eq!(b.to_string(), "3 + -1ε");
+    }
+
+    #[test]
+    fn it_is_finite_if_its_value_and_its_derivative_are() {
+        let is_finite = |value, derivative| Real::is_finite(Dual { value, derivative });
+        assert!(is_finite(1.0, 2.0));
+        assert!(!is_finite(f64::NAN, 2.0) && !is_finite(1.0, f64::INFINITY));
+    }
 }

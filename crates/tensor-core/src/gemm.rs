@@ -286,6 +286,7 @@ mod tests {
     proptest! {
         #[test]
         fn products_agree_with_their_definition(
+            // More columns than a panel has, too.
             m in 0_usize..20, k in 0_usize..40, n in 0_usize..150, seed in 0_i64..50,
         ) {
             let (a, b, c) = (integers(m, k, seed), integers(k, n, seed + 1), integers(m, n, seed + 2));

@@ -215,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn a_small_loss_is_measured_as_closely_as_a_large_one() {
+        let steep = |x: f64| 1e-6 * x / (x.powi(2) + 1e-5).sqrt();
+        let slope = 1e-6 * 1e-5_f64.powf(-0.5);
+        assert!(check([0.0, slope, 0.0], |theta| steep(theta[2] + 1.2)).error < 1e-6);
+        let huge = Mismatch::worst(&[1e200, 2e200], &[1e200, 4e200]).expect("two entries");
+        assert_eq!((huge.index, huge.error), (1, 0.5));
+    }
+
+    #[test]
     fn exact_derivatives_are_compared_as_they_are() {
         let worst = Mismatch::worst(&[0.5, -2.0, 0.0], &[0.5, -2.0, 1e-9]).expect("three entries");
         assert_eq!((worst.index, worst.error, worst.spread), (2, 5e-10, 0.0));

@@ -110,3 +110,28 @@ impl Layout {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_lie_one_after_the_other() {
+        let mut layout = Layout::default();
+        assert!(layout.is_empty());
+        let layer = [("w", Shape::Matrix(2, 3)), ("b", Shape::Vector(3))];
+        assert_eq!(layout.push(Some(0), layer), 0..9);
+        assert_eq!(layout.push(None, [("b", Shape::Vector(4))]), 9..13);
+        let places =
+            layout.segments().iter().map(|segment| (segment.name(), segment.range.clone()));
+        let expected = [("w_l0", 0..6), ("b_l0", 6..9), ("b", 9..13)];
+        assert!(places.eq(expected.map(|(name, range)| (name.to_owned(), range))));
+        assert!(layout.len() == 13 && !layout.is_empty());
+    }
+
+    #[test]
+    fn a_shape_with_a_side_of_zero_is_empty() {
+        assert!(Shape::Matrix(0, 3).is_empty() && !Shape::Matrix(1, 3).is_empty());
+        assert!(Shape::Vector(0).is_empty() && !Shape::Vector(3).is_empty());
+    }
+}

@@ -71,6 +71,12 @@ mod tests {
     }
 
     #[test]
+    fn every_step_has_its_words_to_itself() {
+        assert_eq!(stream_at(1, Stream::Noise, 0), stream(1, Stream::Noise));
+        assert_eq!(stream_at(1, Stream::Noise, 3).get_word_pos(), 3 << 28);
+    }
+
+    #[test]
     fn normal_has_the_moments_of_the_normal_distribution() {
         let mut rng = stream(7, Stream::Init);
         let n = 200_000;

@@ -296,6 +296,19 @@ mod tests {
     }
 
     #[test]
+    fn its_state_is_one_average_for_a_matrix_and_two_for_the_rest() {
+        let mut layout = Layout::default();
+        layout.push(None, [("w", Shape::Matrix(2, 3)), ("b", Shape::Vector(4))]);
+        let keys = Muon { momentum: Fraction::new(0.75), ..Muon::default() };
+        let mut optimizer = keys.optimizer::<f64>(&layout);
+        optimizer.update(1, 0.1, &mut [0.5; 10], &[8.0; 10]);
+        let state = optimizer.state().into_iter().map(|(name, values)| (name, values.to_vec()));
+        let state: Vec<_> = state.collect();
+        assert_eq!(state[0], ("momentum", vec![2.0; 6]));
+        assert_eq!((state[1].1.len(), state[2].1.len()), (4, 4));
+    }
+
+    #[test]
     fn a_momentum_of_zero_moves_nothing() {
         assert_eq!(orthogonalized(2, 3, &[0.0; 6]), [0.0; 6]);
     }

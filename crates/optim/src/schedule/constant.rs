@@ -21,3 +21,14 @@ impl Schedule for Constant {
         1.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::factors;
+    use super::*;
+
+    #[test]
+    fn it_changes_nothing() {
+        assert_eq!(factors(&Constant {}, 3), [1.0; 3]);
+    }
+}

@@ -137,6 +137,9 @@ mod tests {
         // 3.7 is lower by less than a tenth; compared with 4.0 again, 3.5 is lower by more.
         check(KEYS, &[4.0, 3.7, 3.65, 3.5], &[1.0, 1.0, 0.5, 0.5]);
         check(KEYS, &[4.0, 3.7, 3.5, 3.4, 3.3], &[1.0, 1.0, 1.0, 1.0, 0.5]);
+        // A loss at the threshold is not below it.
+        let keys = Plateau { threshold: Fraction::new(0.25), ..KEYS };
+        check(keys, &[4.0, 3.0, 3.0], &[1.0, 1.0, 0.5]);
     }
 
     #[test]

@@ -426,6 +426,40 @@ mod tests {
     }
 
     #[test]
+    fn a_case_names_its_sizes_and_what_is_asked_for() {
+        let expected = "L1 V7 H4 B1 T6, 6 steps, zero, sum";
+        assert_eq!(PLAIN.to_string(), expected);
+        let case = Case {
+            architecture: Architecture {
+                embedding_size: Some(3),
+                tied: true,
+                residual: true,
+                dropout: 0.3,
+                variational: true,
+                ..PLAIN.architecture
+            },
+            options: LayerOptions { layer_norm: true, learned_state: true, drop_connect: 0.2 },
+            carried: true,
+            resets: Resets::Both,
+            reduction: Reduction::Mean,
+            ..PLAIN
+        };
+        let expected = "L1 V7 H4 B1 T6 E3 norm learned connect tied residual dropout variational, \
+                        6 steps, carried, reset first and later, mean";
+        assert_eq!(case.to_string(), expected);
+    }
+
+    #[test]
+    fn options_are_tried_in_one_to_three_layers_with_either_loss_and_any_state() {
+        let layers: BTreeSet<_> = bases().iter().map(|case| case.layers).collect();
+        assert_eq!(layers, BTreeSet::from([1, 2, 3]));
+        // Losses in turn, and two states carried for one that is zero.
+        assert!(bases().windows(2).all(|cases| cases[0].reduction != cases[1].reduction));
+        let carried = |cases: &[Case]| cases.iter().filter(|case| case.carried).count();
+        assert!(bases().windows(3).all(|cases| carried(cases) == 2));
+    }
+
+    #[test]
     fn texts_start_in_some_lanes_and_not_in_others() {
         for case in cases() {
             let rows = case.resets.rows(case.steps, case.batch_size);
@@ -445,6 +479,11 @@ mod tests {
             let enough_steps = if case.batch_size == 1 { 3 } else { 2 };
             assert_eq!(later, at_later && enough_steps <= case.steps, "{case}");
             assert!(case.batch_size == 1 || rows.contains(&false) || rows.is_empty(), "{case}");
+            assert_eq!(rows.is_empty(), case.resets == Resets::Never, "{case}");
+            // No two neighbouring lanes at once.
+            for (row, lane_after) in rows.iter().zip(rows.iter().skip(case.steps)) {
+                assert!(!(*row && *lane_after), "{case}");
+            }
         }
     }
 

@@ -171,20 +171,30 @@ mod tests {
         }
     }
 
-    #[test]
-    fn xavier_has_its_variance_gate_by_gate() {
+    /// Asserts mean and variance of what is drawn for `tensor`, `[40, 2·60]`, in a model of width 60.
+    #[track_caller]
+    fn check(init: &dyn Initializer, tensor: &'static str, variance: f64, bound: f64) {
         let mut layout = Layout::default();
-        layout.push(
-            Some(0),
-            [Tensor { name: "w_xh", shape: Shape::Matrix(40, 2 * 60), gates: GATES, start: None }],
-        );
+        let shape = Shape::Matrix(40, 2 * 60);
+        layout.push(Some(0), [Tensor { name: tensor, shape, gates: GATES, start: None }]);
         let mut theta = vec![0.0; layout.len()];
-        Xavier {}.init(&layout, 60, 0.0, &mut stream(3, Stream::Init), &mut theta).expect("drawn");
-        let variance = theta.iter().map(|value| value * value).sum::<f64>() / theta.len() as f64;
-        // 2 / (fan_in + fan_out); a uniform variable's square deviates by 0.9 of its variance.
-        let expected = 2.0 / (40.0 + 60.0);
-        assert!((variance / expected - 1.0).abs() < 4.0 * 0.9 / (theta.len() as f64).sqrt());
-        let bound = (6.0_f64 / 100.0).sqrt();
+        init.init(&layout, 60, 0.0, &mut stream(3, Stream::Init), &mut theta).expect("drawn");
+        let n = theta.len() as f64;
+        let mean = theta.iter().sum::<f64>() / n;
+        assert!(mean.abs() < 4.0 * (variance / n).sqrt(), "{mean}");
+        // The square of a normal variable deviates by √2 of its variance, that of a uniform by 0.9.
+        let found = theta.iter().map(|value| value * value).sum::<f64>() / n;
+        assert!((found / variance - 1.0).abs() < 4.0 * (2.0 / n).sqrt(), "{found}");
         assert!(theta.iter().all(|value| value.abs() <= bound));
+    }
+
+    #[test]
+    fn each_initializer_has_its_mean_and_its_variance() {
+        let normal = Normal { std: registry::range::NonNegative::new(0.3) };
+        check(&normal, "w_xh", 0.3 * 0.3, f64::INFINITY);
+        check(&Pytorch {}, "w_xh", 1.0 / 60.0 / 3.0, (1.0_f64 / 60.0).sqrt());
+        check(&Pytorch {}, "w_e", 1.0, f64::INFINITY);
+        // By inputs and outputs of one gate.
+        check(&Xavier {}, "w_xh", 2.0 / (40.0 + 60.0), (6.0_f64 / 100.0).sqrt());
     }
 }
