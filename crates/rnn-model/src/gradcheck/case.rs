@@ -450,6 +450,19 @@ mod tests {
     }
 
     #[test]
+    fn without_options_every_layer_count_is_tried_with_every_window() {
+        let cases = cases();
+        for (layers, steps) in [1, 2, 3].into_iter().flat_map(|l| [1, 5, 6].map(|t| (l, t))) {
+            for (carried, reduction) in [(false, Reduction::Mean), (true, Reduction::Sum)] {
+                let case = Case { layers, steps, carried, reduction, ..PLAIN };
+                assert!(cases.contains(&case), "{case}");
+                let case = Case { batch_size: 3, ..case };
+                assert!(cases.contains(&case), "{case}");
+            }
+        }
+    }
+
+    #[test]
     fn options_are_tried_in_one_to_three_layers_with_either_loss_and_any_state() {
         let layers: BTreeSet<_> = bases().iter().map(|case| case.layers).collect();
         assert_eq!(layers, BTreeSet::from([1, 2, 3]));
