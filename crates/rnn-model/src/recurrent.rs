@@ -360,7 +360,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
         (common, lanes)
     }
 
-    /// The weights of the state and of the mixture, and how many outputs they have.
+    /// The weights of the state and those of the mixture.
     fn recurrent_weights<'a>(&'a self, theta: &'a [T]) -> [ArrayView2<'a, T>; 2] {
         let Self { at, dims, reads, drop_connect, .. } = self;
         let weights = drop_connect.weights(&theta[at.w_hh.start..at.w_mh.end]);
@@ -544,6 +544,7 @@ impl<'a, T: Real> Lanes<'a, T> {
         T::vectorized(
             #[inline(always)]
             || {
+                // Asked in here they are constants, and the lengths that follow from them as well.
                 let is_sum = common.cell.recurrence() == Recurrence::Sum;
                 let has_c = common.cell.has_c();
                 let mut few: [Few<T>; 3] = [[[T::ZERO; UNITS]; MOST]; 3];

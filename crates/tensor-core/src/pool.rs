@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// Turns of an empty loop before a thread parks: some ten microseconds.
+/// Turns of an empty loop before a thread parks: a fraction of a millisecond.
 const SPINS: usize = 1 << 14;
 
 /// Work for every thread; borrowed from the caller of [`Pool::each`] until all are done.
