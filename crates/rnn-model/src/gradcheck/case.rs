@@ -400,6 +400,10 @@ fn choose(
 mod tests {
     use std::collections::BTreeSet;
 
+    use tensor_core::Shape;
+    use tensor_core::gradcheck::Mismatch;
+
+    use super::super::Witness;
     use super::*;
     use crate::builtin_cells;
 
@@ -460,6 +464,23 @@ mod tests {
                 assert!(cases.contains(&case), "{case}");
             }
         }
+    }
+
+    #[test]
+    fn another_point_is_tried_where_kinks_are_all_that_is_wrong() {
+        let finding = |error, spread| Finding {
+            witness: Witness::Differences,
+            tensor: "b_h".into(),
+            layer: Some(0),
+            shape: Shape::Vector(4),
+            compared: 4,
+            largest: 1.0,
+            worst: Mismatch { index: 2, analytic: 1.0, numeric: 1.0, error, spread },
+        };
+        let (right, kink, wrong) = (finding(0.0, 0.0), finding(0.1, 0.1), finding(0.1, 0.0));
+        assert!(say_nothing(&[right.clone(), kink.clone()]));
+        assert!(!say_nothing(&[right.clone(), kink, wrong]));
+        assert!(!say_nothing(&[right]));
     }
 
     #[test]
