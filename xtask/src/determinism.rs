@@ -12,11 +12,11 @@ use std::path::Path;
 use std::process::Command;
 
 use benches::Program;
+use tensor_core::simd::LEVEL_VARIABLE;
 
 use crate::table;
 
-/// The environment variable that forces the vector instructions down, and its values.
-const LEVEL_VARIABLE: &str = "CHAR_RNN_SIMD";
+/// The values of [`LEVEL_VARIABLE`], which forces the vector instructions down.
 const LEVELS: [&str; 3] = ["avx512", "avx2", "plain"];
 
 /// Arguments of `cargo xtask determinism`.

@@ -77,8 +77,3 @@ impl Level {
         }
     }
 }
-
-/// The name of the level in use.
-pub fn level_name() -> &'static str {
-    Level::get().name()
-}
