@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use experiment::{Experiment, Parts, open_config};
+use tensor_core::phase::Phase;
 
 /// Steps for a run that is stopped from outside.
 const ENDLESS: u64 = 1_000_000_000;
@@ -84,20 +85,38 @@ impl Workload {
         3 * self.chars() * self.char_flops()
     }
 
+    /// The same for one phase of a step.
+    pub fn phase_flops(&self, phase: Phase) -> u64 {
+        let hidden = self.hidden_size;
+        let products = match phase {
+            Phase::Recurrence | Phase::RecurrenceBackward => self.gates() * hidden * self.layers,
+            Phase::Input | Phase::InputBackward => self.gates() * hidden * (self.layers - 1),
+            Phase::Output | Phase::OutputBackward => self.vocab_size,
+            Phase::WeightGradients => {
+                self.gates() * hidden * (2 * self.layers - 1) + self.vocab_size
+            }
+            Phase::Layout | Phase::Loss | Phase::Optimizer | Phase::Rest => 0,
+        };
+        2 * self.chars() * hidden * products
+    }
+
     /// The same for a character that is written.
     ///
     /// `2·(G·H²·(2·L - 1) + H·V)`, where `G` is the number of gates: every layer multiplies its
     /// state, all but the first their input. The first layer's input is a row of its weights, no
     /// product.
     pub fn char_flops(&self) -> u64 {
-        let gates = match self.cell {
+        let (gates, hidden) = (self.gates(), self.hidden_size);
+        2 * (gates * hidden * hidden * (2 * self.layers - 1) + hidden * self.vocab_size)
+    }
+
+    fn gates(&self) -> u64 {
+        match self.cell {
             "vanilla" => 1,
             "gru" => 3,
             "lstm" => 4,
             cell => unreachable!("the products of a {cell} cell were not counted"),
-        };
-        let hidden = self.hidden_size;
-        2 * (gates * hidden * hidden * (2 * self.layers - 1) + hidden * self.vocab_size)
+        }
     }
 
     /// The config of an endless run on `NAME.txt`, which logs, samples and saves nothing.
@@ -194,6 +213,10 @@ mod tests {
             32 * 64 * (18 * 256 * 256 + 6 * 256 * 96),
         ];
         assert_eq!(flops, expected);
+        for (workload, expected) in workloads().iter().zip(expected) {
+            let phases = Phase::ALL.map(|phase| workload.phase_flops(phase));
+            assert_eq!(phases.iter().sum::<u64>(), expected, "{}", workload.name);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod gradcheck;
 mod mutants;
 mod peers;
 mod proptest;
+mod roofline;
 mod schema;
 mod seeds;
 mod sweep;
@@ -41,6 +42,8 @@ enum Command {
     Peers(peers::Args),
     /// Runs the property tests of the workspace with many cases each.
     Proptest(proptest::Args),
+    /// Shows, phase by phase, how much of the machine's peak a step of training gets.
+    Roofline(roofline::Args),
     /// Writes the JSON schema of a config, for editors.
     Schema(schema::Args),
     /// Trains configs/karpathy.toml with several seeds, and shows where each ends.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Mutants(args) => mutants::run(args),
         Command::Peers(args) => peers::run(args),
         Command::Proptest(args) => proptest::run(args),
+        Command::Roofline(args) => roofline::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Seeds(args) => seeds::run(args),
         Command::Sweep(args) => sweep::run(args),

@@ -3,6 +3,7 @@
 use data_io::{Reader, Window, Windows};
 use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
+use tensor_core::phase::{Phase, enter};
 use tensor_core::reduce::{all_finite, norm};
 use tensor_core::rng::{Rng, Stream, stream, stream_at};
 
@@ -128,6 +129,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         self.grads.fill(T::ZERO);
         self.model.backward(&self.theta, window, &mut self.grads, None);
 
+        let _phase = enter(Phase::Optimizer);
         let learning_rate = self.learning_rate(step);
         let grad_norm = norm(&self.grads);
         let diverged =

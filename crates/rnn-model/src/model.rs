@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, add, add_column_sums, gemm, gemm_acc};
+use tensor_core::gemm::{Packed, add, add_column_sums, gemm, gemm_bias};
+use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
 use tensor_core::{Layout, Real, Shape};
@@ -312,6 +313,7 @@ impl<T: Real> Model<T> {
             rest[0].finish(x);
         }
 
+        let _phase = enter(Phase::Output);
         let y = self.layers.last().expect("a layer").output(self.rows);
         let (bias, output) = (&theta[self.b_y.clone()], &self.output);
         let mut logits = self.logits.part_mut(0..self.rows);
@@ -320,10 +322,7 @@ impl<T: Real> Model<T> {
                 (rows_of(y, rows.clone()), logits.take(rows.len()))
             }),
             |(y, mut logits)| {
-                for row in 0..y.nrows() {
-                    logits.row_mut(row).copy_from_slice(bias);
-                }
-                gemm_acc(y, output, logits.view_mut());
+                gemm_bias(y, output, bias, logits.view_mut());
             },
         );
     }
@@ -348,6 +347,7 @@ impl<T: Real> Model<T> {
     /// If there is not one target, below `vocab_size`, for each input.
     #[track_caller]
     pub fn loss(&mut self, targets: &[u32], reduction: Reduction) -> T {
+        let _phase = enter(Phase::Loss);
         let batch_size = self.dims().batch_size;
         let weight = T::from_f64(reduction.weight(self.rows / batch_size, batch_size));
         assert_eq!(targets.len(), self.rows, "one target for each input");
@@ -418,6 +418,7 @@ impl<T: Real> Model<T> {
 
     /// Overwrites `dy` with the gradient by the outputs of the last layer.
     fn backward_head(&mut self, theta: &[T], grads: &mut [T]) {
+        let _phase = enter(Phase::OutputBackward);
         let hidden_size = self.dims().hidden_size;
         let (vocab_size, tied) = (self.vocab_size(), self.architecture.tied);
         let Self { layers, dlogits, dy, w_e, w_hy, b_y, rows, output_t, pool, .. } = self;

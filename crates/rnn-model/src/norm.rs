@@ -11,7 +11,7 @@ use crate::view::{Rows, RowsMut};
 const EPS: f64 = 1e-5;
 
 /// What the way back needs of each row of a window.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Norm<T> {
     /// Tape: `(x - mean) / √(variance + eps)`.
     normalized: Rows<T>,

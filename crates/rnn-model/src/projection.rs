@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, add, gemm, gemm_acc, gemm_tn_acc};
+use tensor_core::gemm::{Packed, add, gemm, gemm_bias, gemm_tn_acc};
+use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::{Real, Shape, Tensor};
 
@@ -100,6 +101,7 @@ impl<T: Real> Projection<T> {
         grads: &mut [T],
         pool: &mut Pool,
     ) {
+        let _phase = enter(Phase::WeightGradients);
         let grads = &mut grads[self.weights()];
         match x {
             Input::Dense(x) => weight_gradient(x, da, grads, pool),
@@ -130,6 +132,7 @@ pub(crate) fn weight_gradient<T: Real>(
     grads: &mut [T],
     pool: &mut Pool,
 ) {
+    let _phase = enter(Phase::WeightGradients);
     let (rows, width) = (x.ncols(), da.ncols());
     // Tiles are six rows high.
     let each = rows.div_ceil(pool.threads()).next_multiple_of(6);
@@ -168,6 +171,7 @@ impl<T: Real> Part<'_, T> {
         a: &mut RowsMut<'_, T>,
         norm: Option<&mut NormMut<'_, T>>,
     ) {
+        let _phase = enter(Phase::Input);
         match (norm, x) {
             (None, Input::Ids(ids)) => {
                 for (row, id) in ids.iter().enumerate() {
@@ -178,10 +182,7 @@ impl<T: Real> Part<'_, T> {
                 }
             }
             (None, Input::Dense(x)) => {
-                for row in 0..x.nrows() {
-                    a.row_mut(row).copy_from_slice(self.bias);
-                }
-                gemm_acc(x, self.w_xh, a.view_mut());
+                gemm_bias(x, self.w_xh, self.bias, a.view_mut());
             }
             (Some(norm), x) => {
                 match x {
@@ -218,6 +219,7 @@ impl<T: Real> Part<'_, T> {
 
     /// Overwrites `dx` with the gradient by the inputs.
     pub fn dx(&self, da: &RowsMut<'_, T>, mut dx: RowsMut<'_, T>) {
+        let _phase = enter(Phase::InputBackward);
         gemm(da.view(), self.w_xh_t, dx.view_mut());
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use ndarray::ArrayView2;
 use tensor_core::gemm::{Packed, add, gemm, gemm_acc};
+use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
 use tensor_core::{Real, Shape, Tensor};
@@ -189,7 +190,7 @@ pub struct Recurrent<T, C> {
 struct Tapes<T> {
     /// Pre-activations, then what the cell left of them, `gates·H` wide.
     a: Rows<T>,
-    /// `h[t-1]·W_hh` where the cell is handed it by itself.
+    /// `h[t-1]·W_hh` where the cell is handed it by itself, or it is normalized.
     a_h: Rows<T>,
     /// The mixture, if there is one, `H` wide.
     m: Rows<T>,
@@ -207,10 +208,9 @@ struct Tapes<T> {
     /// Normalize `x·W_xh`, `h[t-1]·W_hh` and `m·W_mh`. The first is the projection's.
     norm_h: Option<Norm<T>>,
     norm_m: Option<Norm<T>>,
-    /// Workspace: one step's `h[t-1]` or `m`, and their products or the gradients by them.
-    read: Rows<T>,
-    by_h: Rows<T>,
-    by_m: Rows<T>,
+    /// Workspace: one step's `m·W_mh` where that is normalized, and the gradient by `m`.
+    a_m: Rows<T>,
+    dm: Rows<T>,
     /// Workspace: gradients by `h[t-1]` and `c[t]`.
     dh: Rows<T>,
     dc: Rows<T>,
@@ -242,7 +242,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             Recurrence::Mixed(first) => (first, gates - first),
             _ => (cell.reads_h(), 0),
         };
-        let is_apart = cell.recurrence() != Recurrence::Sum;
+        let is_apart = cell.recurrence() != Recurrence::Sum || options.layer_norm;
         let (width_h, width_m) = (reads.0 * hidden_size, reads.1 * hidden_size);
         let rows = seq_len * batch_size;
         let (tape, lanes) =
@@ -277,13 +277,12 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             c_prev: tape(if_c(hidden_size)),
             c: tape(if_c(hidden_size)),
             da: tape(gates * hidden_size),
-            da_h: tape(if is_apart || options.layer_norm { width_h } else { 0 }),
+            da_h: tape(if is_apart { width_h } else { 0 }),
             da_m: tape(width_m),
             norm_h: norm(width_h),
             norm_m: norm(width_m),
-            read: lanes(hidden_size),
-            by_h: lanes(width_h),
-            by_m: lanes(width_m),
+            a_m: lanes(if_norm(width_m)),
+            dm: lanes(if 0 < reads.1 { hidden_size } else { 0 }),
             dh: lanes(hidden_size),
             dc: lanes(if_c(hidden_size)),
             d_vectors: lanes(n_vectors),
@@ -349,9 +348,8 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             norm_x,
             norm_h: tapes.norm_h.as_mut().map(|norm| norm.part_mut(rows)),
             norm_m: tapes.norm_m.as_mut().map(|norm| norm.part_mut(rows)),
-            read: tapes.read.part_mut(lanes.clone()),
-            by_h: tapes.by_h.part_mut(lanes.clone()),
-            by_m: tapes.by_m.part_mut(lanes.clone()),
+            a_m: tapes.a_m.part_mut(lanes.clone()),
+            dm: tapes.dm.part_mut(lanes.clone()),
             dh: tapes.dh.part_mut(lanes.clone()),
             dc: tapes.dc.part_mut(lanes.clone()),
             d_vectors: tapes.d_vectors.part_mut(lanes.clone()),
@@ -409,9 +407,8 @@ struct Lanes<'a, T> {
     norm_x: Option<NormMut<'a, T>>,
     norm_h: Option<NormMut<'a, T>>,
     norm_m: Option<NormMut<'a, T>>,
-    read: RowsMut<'a, T>,
-    by_h: RowsMut<'a, T>,
-    by_m: RowsMut<'a, T>,
+    a_m: RowsMut<'a, T>,
+    dm: RowsMut<'a, T>,
     dh: RowsMut<'a, T>,
     dc: RowsMut<'a, T>,
     d_vectors: RowsMut<'a, T>,
@@ -439,9 +436,8 @@ impl<'a, T: Real> Lanes<'a, T> {
             norm_x: self.norm_x.as_mut().map(|norm| norm.take(rows)),
             norm_h: self.norm_h.as_mut().map(|norm| norm.take(rows)),
             norm_m: self.norm_m.as_mut().map(|norm| norm.take(rows)),
-            read: self.read.take(lanes),
-            by_h: self.by_h.take(lanes),
-            by_m: self.by_m.take(lanes),
+            a_m: self.a_m.take(lanes),
+            dm: self.dm.take(lanes),
             dh: self.dh.take(lanes),
             dc: self.dc.take(lanes),
             d_vectors: self.d_vectors.take(lanes),
@@ -450,6 +446,7 @@ impl<'a, T: Real> Lanes<'a, T> {
 
     /// The whole window forwards, from `state`.
     fn forward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, state: &[T]) {
+        let _phase = enter(Phase::Recurrence);
         // Nothing here depends on h, so the whole window is one product.
         let x =
             common.window.x.rows_of(self.lanes.start * common.steps..self.lanes.end * common.steps);
@@ -457,12 +454,7 @@ impl<'a, T: Real> Lanes<'a, T> {
         for t in 0..common.steps {
             self.begin(common, t, state);
             if 0 < common.reads.0 {
-                gemm(self.read.view(), common.w_hh, self.by_h.view_mut());
-            }
-            if let Some(norm) = &mut self.norm_h {
-                for lane in 0..self.lanes.len() {
-                    norm.forward(lane * common.steps + t, common.g_hh, self.by_h.row_mut(lane));
-                }
+                self.add_product(common, t);
             }
             if 0 < common.reads.1 {
                 self.mix(common, t);
@@ -474,7 +466,7 @@ impl<'a, T: Real> Lanes<'a, T> {
     /// Overwrites the state before step `t` with the one after the step before, or with what is
     /// carried into the window, or with the initial one.
     fn begin<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize, state: &[T]) {
-        let Self { h_prev, h, c_prev, c, read, .. } = self;
+        let Self { h_prev, h, c_prev, c, .. } = self;
         let vectors = [(h_prev, &*h), (c_prev, &*c)];
         for (vector, (prev, behind)) in vectors.into_iter().enumerate() {
             if behind.is_empty() {
@@ -491,19 +483,33 @@ impl<'a, T: Real> Lanes<'a, T> {
                 } else {
                     prev.copy_from_slice(behind.row(row - 1));
                 }
-                if vector == 0 {
-                    read.row_mut(index).copy_from_slice(prev);
-                }
             }
         }
     }
 
-    /// Lets the cell mix what its other gates read, and takes their product.
+    /// Adds `h[t-1]·W_hh` to `a`, or overwrites `a_h` with it, as the cell wants it.
+    fn add_product<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
+        let h_prev = self.h_prev.every(common.steps, t);
+        if self.a_h.is_empty() {
+            gemm_acc(h_prev, common.w_hh, self.a.every_mut(common.steps, t));
+            return;
+        }
+        gemm(h_prev, common.w_hh, self.a_h.every_mut(common.steps, t));
+        let Some(norm) = &mut self.norm_h else { return };
+        for row in (t..).step_by(common.steps).take(self.lanes.len()) {
+            norm.forward(row, common.g_hh, self.a_h.row_mut(row));
+            if common.cell.recurrence() == Recurrence::Sum {
+                add(self.a_h.row(row), self.a.row_mut(row));
+            }
+        }
+    }
+
+    /// Lets the cell mix what its other gates read, and adds their product to `a`.
     fn mix<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
         for lane in 0..self.lanes.len() {
             let row = lane * common.steps + t;
-            let Self { a, m, h_prev, by_h: a_h, read, .. } = self;
-            let (a, m, a_h) = (a.row_mut(row), m.row_mut(row), a_h.row(lane));
+            let Self { a, m, h_prev, a_h, .. } = self;
+            let (a, m, a_h) = (a.row_mut(row), m.row_mut(row), a_h.row(row));
             let h_prev = h_prev.row(row);
             T::vectorized(
                 #[inline(always)]
@@ -527,15 +533,17 @@ impl<'a, T: Real> Lanes<'a, T> {
                     }
                 },
             );
-            read.row_mut(lane).copy_from_slice(m);
         }
-        gemm(self.read.view(), common.w_mh, self.by_m.view_mut());
+        let m = self.m.every(common.steps, t);
+        let Some(norm) = &mut self.norm_m else {
+            let a = self.a.every_mut(common.steps, t).columns(common.mixed.clone());
+            return gemm_acc(m, common.w_mh, a);
+        };
+        gemm(m, common.w_mh, self.a_m.view_mut());
         for lane in 0..self.lanes.len() {
             let row = lane * common.steps + t;
-            if let Some(norm) = &mut self.norm_m {
-                norm.forward(row, common.g_mh, self.by_m.row_mut(lane));
-            }
-            add(self.by_m.row(lane), &mut self.a.row_mut(row)[common.mixed.clone()]);
+            norm.forward(row, common.g_mh, self.a_m.row_mut(lane));
+            add(self.a_m.row(lane), &mut self.a.row_mut(row)[common.mixed.clone()]);
         }
     }
 
@@ -550,31 +558,19 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let mut few: [Few<T>; 3] = [[[T::ZERO; UNITS]; MOST]; 3];
                 let [a, a_h, own] = &mut few;
                 let a = &mut a[..common.cell.gates().len()];
-                let a_h = &mut a_h[..common.cell.reads_h()];
+                let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
                 let own = &mut own[..common.cell.own().len()];
-                for lane in 0..self.lanes.len() {
-                    let row = lane * common.steps + t;
-                    let product = self.by_h.row(lane);
-                    if !is_sum {
-                        self.a_h.row_mut(row).copy_from_slice(product);
-                    }
+                for row in (t..).step_by(common.steps).take(self.lanes.len()) {
                     for at in (0..common.hidden_size).step_by(UNITS) {
                         load_each(a, self.a.row(row), at);
-                        load_each(a_h, product, at);
-                        if is_sum {
-                            for (a, product) in a.iter_mut().zip(&*a_h) {
-                                for unit in 0..UNITS {
-                                    a[unit] += product[unit];
-                                }
-                            }
-                        }
+                        load_each(a_h, self.a_h.row(row), at);
                         load_each(own, common.own, at);
                         let (mut h, mut c) = ([T::ZERO; UNITS], [T::ZERO; UNITS]);
                         let c_prev = if has_c { load(self.c_prev.row(row), at) } else { c };
                         common.cell.forward(Forward {
                             own: own.as_flattened(),
                             a: a.as_flattened_mut(),
-                            a_h: if is_sum { &[] } else { a_h.as_flattened() },
+                            a_h: a_h.as_flattened(),
                             h_prev: &load(self.h_prev.row(row), at),
                             c_prev: if has_c { &c_prev } else { &[] },
                             h: &mut h,
@@ -593,6 +589,7 @@ impl<'a, T: Real> Lanes<'a, T> {
 
     /// The whole window backwards, given the gradient `dy` by all outputs of these lanes.
     fn backward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, dy: ArrayView2<'_, T>) {
+        let _phase = enter(Phase::RecurrenceBackward);
         self.dh.flat_mut().fill(T::ZERO);
         self.dc.flat_mut().fill(T::ZERO);
         self.d_vectors.flat_mut().fill(T::ZERO);
@@ -603,19 +600,10 @@ impl<'a, T: Real> Lanes<'a, T> {
                 self.mix_backward(common, t);
             }
             if 0 < common.reads.0 {
-                for lane in 0..self.lanes.len() {
-                    let row = lane * common.steps + t;
-                    if let Some(norm) = &mut self.norm_h {
-                        if common.cell.recurrence() == Recurrence::Sum {
-                            self.da_h.row_mut(row).copy_from_slice(self.da.row(row));
-                        }
-                        let d_gain = common.g_hh_in(self.d_vectors.row_mut(lane));
-                        norm.backward(row, common.g_hh, self.da_h.row_mut(row), d_gain);
-                    }
-                    let by_product = if self.da_h.is_empty() { &self.da } else { &self.da_h };
-                    self.by_h.row_mut(lane).copy_from_slice(by_product.row(row));
-                }
-                gemm_acc(self.by_h.view(), common.w_hh_t, self.dh.view_mut());
+                self.norm_backward(common, t);
+                let by_product = if self.da_h.is_empty() { &self.da } else { &self.da_h };
+                let by_product = by_product.every(common.steps, t);
+                gemm_acc(by_product, common.w_hh_t, self.dh.view_mut());
             }
             for (index, lane) in self.lanes.clone().enumerate() {
                 let row = index * common.steps + t;
@@ -632,6 +620,19 @@ impl<'a, T: Real> Lanes<'a, T> {
                     common.initial.take_back(1, self.dc.row_mut(index), d_initial);
                 }
             }
+        }
+    }
+
+    /// Where `h[t-1]·W_hh` is normalized, overwrites `da_h` with the gradient by what it was before.
+    fn norm_backward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
+        let Some(norm) = &mut self.norm_h else { return };
+        for lane in 0..self.lanes.len() {
+            let row = lane * common.steps + t;
+            if common.cell.recurrence() == Recurrence::Sum {
+                self.da_h.row_mut(row).copy_from_slice(self.da.row(row));
+            }
+            let d_gain = common.g_hh_in(self.d_vectors.row_mut(lane));
+            norm.backward(row, common.g_hh, self.da_h.row_mut(row), d_gain);
         }
     }
 
@@ -716,10 +717,8 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let d_gain = common.g_mh_in(self.d_vectors.row_mut(lane));
                 norm.backward(row, common.g_mh, by_product, d_gain);
             }
-            self.by_m.row_mut(lane).copy_from_slice(by_product);
         }
-        let dm = &mut self.read;
-        gemm(self.by_m.view(), common.w_mh_t, dm.view_mut());
+        gemm(self.da_m.every(common.steps, t), common.w_mh_t, self.dm.view_mut());
         T::vectorized(
             #[inline(always)]
             || {
@@ -739,7 +738,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                             a: a.as_flattened(),
                             a_h: a_h.as_flattened(),
                             h_prev: &load(self.h_prev.row(row), at),
-                            dm: &load(self.read.row(lane), at),
+                            dm: &load(self.dm.row(lane), at),
                             dh_prev: &mut dh_prev,
                             da: da.as_flattened_mut(),
                             da_h: da_h.as_flattened_mut(),
@@ -821,9 +820,8 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
             &t.da,
             &t.da_h,
             &t.da_m,
-            &t.read,
-            &t.by_h,
-            &t.by_m,
+            &t.a_m,
+            &t.dm,
             &t.dh,
             &t.dc,
             &t.d_vectors,

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use ndarray::ArrayView2;
 use tensor_core::gemm::add;
+use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::{Real, Tensor};
 
@@ -182,6 +183,7 @@ impl<T: Real> Lanes<'_, T> {
 
     /// The whole window forwards, from `state`.
     fn forward<C: ScanCell<T>>(&mut self, common: &Common<'_, '_, T, C>, state: &[T]) {
+        let _phase = enter(Phase::Recurrence);
         let Common { cell, hidden_size, steps, .. } = *common;
         let x = common.window.x.rows_of(self.lanes.start * steps..self.lanes.end * steps);
         common.part.forward(x, &mut self.a, self.norm_x.as_mut());
@@ -223,6 +225,7 @@ impl<T: Real> Lanes<'_, T> {
 
     /// The whole window backwards, given the gradient `dy` by all outputs of these lanes.
     fn backward<C: ScanCell<T>>(&mut self, common: &Common<'_, '_, T, C>, dy: ArrayView2<'_, T>) {
+        let _phase = enter(Phase::RecurrenceBackward);
         let Common { cell, hidden_size, steps, .. } = *common;
         let n_projection = common.part.n_vectors();
         let dy = dy.to_slice().expect("rows are contiguous");

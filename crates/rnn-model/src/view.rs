@@ -3,19 +3,20 @@
 use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
-use tensor_core::Real;
+use tensor_core::gemm::{Strided, StridedMut};
+use tensor_core::{Aligned, Real};
 
 /// Rows of one width in one allocation: a tape or a workspace.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Rows<T> {
-    values: Vec<T>,
+    values: Aligned<T>,
     width: usize,
 }
 
 impl<T: Real> Rows<T> {
     /// `count` rows of zeros.
     pub fn zeros(count: usize, width: usize) -> Self {
-        Self { values: vec![T::ZERO; count * width], width }
+        Self { values: Aligned::new(T::ZERO, count * width), width }
     }
 
     /// Number of values.
@@ -92,6 +93,22 @@ impl<'a, T: Real> RowsMut<'a, T> {
     #[inline(always)]
     pub fn row_mut(&mut self, index: usize) -> &mut [T] {
         &mut self.values[index * self.width..][..self.width]
+    }
+
+    /// Of every `steps` rows the one at `t`: those of one time step, one for each lane.
+    #[track_caller]
+    pub fn every(&self, steps: usize, t: usize) -> Strided<'_, T> {
+        let lanes = self.values.len() / (steps * self.width);
+        let values = &self.values[t * self.width..];
+        Strided { values, dim: (lanes, self.width), stride: steps * self.width }
+    }
+
+    /// As [`every`](Self::every).
+    #[track_caller]
+    pub fn every_mut(&mut self, steps: usize, t: usize) -> StridedMut<'_, T> {
+        let lanes = self.values.len() / (steps * self.width);
+        let values = &mut self.values[t * self.width..];
+        StridedMut { values, dim: (lanes, self.width), stride: steps * self.width }
     }
 
     /// All values.

@@ -1,25 +1,28 @@
 //! Matrix products over `ndarray` views.
 //!
 //! The right-hand side is packed once and used many times: recurrent weights serve all steps of a
-//! window. Matrices are row-major and contiguous.
+//! window. Matrices are row-major; rows of the left-hand side and of the result may lie apart, see
+//! [`Strided`].
 //!
 //! Orders of summation, on which bits depend: every output is one chain of fused multiply-adds over
 //! the inner index in order. [`gemm_acc`] adds the finished sum, as min-char-rnn adds
-//! `np.dot(Whh, h)` to what the input gave; in [`gemm_tn_acc`] the chain starts at what is there.
+//! `np.dot(Whh, h)` to what the input gave; in [`gemm_bias`] the chain starts at the bias, in
+//! [`gemm_tn_acc`] at what is there.
 
 use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use crate::Real;
-use crate::kernel::{Left, PANEL, Product, Store};
+use crate::kernel::{Left, Pack, Product, ROW_BLOCK, Right, Store, WIDEST};
+use crate::phase::{Phase, enter};
 use crate::pool::Pool;
+use crate::{Aligned, Real};
 
-/// A right-hand side `B [k, n]`, laid out for the kernel: panels of 64 columns, row by row, the last
-/// one filled up with zeros.
-#[derive(Clone, Debug)]
+/// A right-hand side `B [k, n]`, laid out for the kernel: one panel of columns after the other, each
+/// row by row.
+#[derive(Debug)]
 pub struct Packed<T> {
-    values: Vec<T>,
+    values: Aligned<T>,
     k: usize,
     n: usize,
 }
@@ -27,7 +30,7 @@ pub struct Packed<T> {
 impl<T> Default for Packed<T> {
     /// A matrix without rows and columns; the first that is packed makes room for itself.
     fn default() -> Self {
-        Self { values: Vec::new(), k: 0, n: 0 }
+        Self { values: Aligned::default(), k: 0, n: 0 }
     }
 }
 
@@ -38,9 +41,7 @@ impl<T: Real> Packed<T> {
     /// If `b` is not contiguous.
     #[track_caller]
     pub fn pack(&mut self, b: ArrayView2<'_, T>, pool: &mut Pool) {
-        self.resize(b.nrows(), b.ncols());
-        let b = flat(&b, "B");
-        pool.each(self.panels_mut(), |panel| panel.pack(b));
+        self.lay_out(flat(&b, "B"), b.dim(), false, pool);
     }
 
     /// Overwrites it with the transpose of `b [n, k]`.
@@ -49,57 +50,71 @@ impl<T: Real> Packed<T> {
     /// If `b` is not contiguous.
     #[track_caller]
     pub fn pack_transposed(&mut self, b: ArrayView2<'_, T>, pool: &mut Pool) {
-        self.resize(b.ncols(), b.nrows());
-        let b = flat(&b, "B");
-        pool.each(self.panels_mut(), |panel| panel.pack_transposed(b));
+        self.lay_out(flat(&b, "B"), (b.ncols(), b.nrows()), true, pool);
     }
 
-    /// Allocates only where it grows. What fills up the last panel has to be zero.
-    fn resize(&mut self, k: usize, n: usize) {
-        if (self.k, self.n) != (k, n) {
-            self.values.clear();
-            self.values.resize(k * n.div_ceil(PANEL) * PANEL, T::ZERO);
-            (self.k, self.n) = (k, n);
+    /// Allocates only where the size changes.
+    fn lay_out(&mut self, b: &[T], (k, n): (usize, usize), is_transposed: bool, pool: &mut Pool) {
+        let _phase = enter(Phase::Layout);
+        (self.k, self.n) = (k, n);
+        let grid = T::grid();
+        if self.values.len() != grid.len(k, n) {
+            self.values = Aligned::new(T::ZERO, grid.len(k, n));
         }
-    }
-
-    fn panels_mut(&mut self) -> impl Iterator<Item = Panel<'_, T>> + Send {
-        let (k, n) = (self.k, self.n);
-        let panels = self.values.chunks_exact_mut((k * PANEL).max(1)).enumerate();
-        panels.map(move |(index, values)| {
-            let first = index * PANEL;
-            Panel { values, k, n, cols: first..n.min(first + PANEL) }
-        })
+        let panels = self.values.chunks_exact_mut((k * grid.stride()).max(1)).zip(grid.panels(n));
+        pool.each(panels, |(to, (first, cols))| {
+            T::pack(Pack { b, k, n, is_transposed, first, cols, to });
+        });
     }
 }
 
-/// Some columns of a [`Packed`], row by row.
-struct Panel<'a, T> {
-    values: &'a mut [T],
-    k: usize,
-    n: usize,
-    cols: Range<usize>,
+/// A matrix whose rows lie `stride` apart: those of one time step, say, among those of a window.
+#[derive(Clone, Copy, Debug)]
+pub struct Strided<'a, T> {
+    /// Starts with the first row; what follows the last one does not matter.
+    pub values: &'a [T],
+    /// Number of rows and columns.
+    pub dim: (usize, usize),
+    /// From one row to the next.
+    pub stride: usize,
 }
 
-impl<T: Real> Panel<'_, T> {
-    fn pack(self, b: &[T]) {
-        for (row, b) in self.values.chunks_exact_mut(PANEL).zip(b.chunks_exact(self.n)) {
-            row[..self.cols.len()].copy_from_slice(&b[self.cols.clone()]);
-        }
-    }
+/// As [`Strided`], to be written.
+#[derive(Debug)]
+pub struct StridedMut<'a, T> {
+    /// Starts with the first row; what lies between rows is left as it is.
+    pub values: &'a mut [T],
+    /// Number of rows and columns.
+    pub dim: (usize, usize),
+    /// From one row to the next.
+    pub stride: usize,
+}
 
-    fn pack_transposed(self, b: &[T]) {
-        /// Rows written side by side, so that what is read is whole cache lines.
-        const BLOCK: usize = 16;
-        let b = &b[self.cols.start * self.k..self.cols.end * self.k];
-        for (block, rows) in self.values.chunks_mut(BLOCK * PANEL).enumerate() {
-            for (col, b) in b.chunks_exact(self.k).enumerate() {
-                let b = &b[block * BLOCK..];
-                for (row, b) in rows.chunks_exact_mut(PANEL).zip(b) {
-                    row[col] = *b;
-                }
-            }
-        }
+impl<T> StridedMut<'_, T> {
+    /// Some of its columns.
+    ///
+    /// # Panics
+    /// If it has not as many.
+    #[track_caller]
+    pub fn columns(self, cols: Range<usize>) -> Self {
+        assert!(cols.end <= self.dim.1, "columns {cols:?} of {}", self.dim.1);
+        let dim = (self.dim.0, cols.len());
+        Self { values: self.values.get_mut(cols.start..).unwrap_or_default(), dim, ..self }
+    }
+}
+
+impl<'a, T: Real> From<ArrayView2<'a, T>> for Strided<'a, T> {
+    #[track_caller]
+    fn from(matrix: ArrayView2<'a, T>) -> Self {
+        Self { values: flat(&matrix, "A"), dim: matrix.dim(), stride: matrix.ncols() }
+    }
+}
+
+impl<'a, T: Real> From<ArrayViewMut2<'a, T>> for StridedMut<'a, T> {
+    #[track_caller]
+    fn from(matrix: ArrayViewMut2<'a, T>) -> Self {
+        let (dim, stride) = (matrix.dim(), matrix.ncols());
+        Self { values: matrix.into_slice().expect("C is contiguous"), dim, stride }
     }
 }
 
@@ -108,8 +123,27 @@ impl<T: Real> Panel<'_, T> {
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
 #[track_caller]
-pub fn gemm<T: Real>(a: ArrayView2<'_, T>, b: &Packed<T>, c: ArrayViewMut2<'_, T>) {
-    product(a, b, c, Store::Overwrite);
+pub fn gemm<'a, 'c, T: Real>(
+    a: impl Into<Strided<'a, T>>,
+    b: &Packed<T>,
+    c: impl Into<StridedMut<'c, T>>,
+) {
+    product(a.into(), b, c.into(), Store::Overwrite);
+}
+
+/// `C ← bias + A·B` with `A [m, k]`, `B [k, n]`, `bias [n]`, `C [m, n]`. Overwrites `C`.
+///
+/// # Panics
+/// If shapes do not fit or a matrix is not contiguous.
+#[track_caller]
+pub fn gemm_bias<'a, 'c, T: Real>(
+    a: impl Into<Strided<'a, T>>,
+    b: &Packed<T>,
+    bias: &[T],
+    c: impl Into<StridedMut<'c, T>>,
+) {
+    assert_eq!(bias.len(), b.n, "a bias for each column");
+    product(a.into(), b, c.into(), Store::Bias(bias));
 }
 
 /// `C ← C + A·B` with `A [m, k]`, `B [k, n]`, `C [m, n]`. Adds to `C`.
@@ -117,40 +151,36 @@ pub fn gemm<T: Real>(a: ArrayView2<'_, T>, b: &Packed<T>, c: ArrayViewMut2<'_, T
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
 #[track_caller]
-pub fn gemm_acc<T: Real>(a: ArrayView2<'_, T>, b: &Packed<T>, c: ArrayViewMut2<'_, T>) {
-    product(a, b, c, Store::Add);
+pub fn gemm_acc<'a, 'c, T: Real>(
+    a: impl Into<Strided<'a, T>>,
+    b: &Packed<T>,
+    c: impl Into<StridedMut<'c, T>>,
+) {
+    product(a.into(), b, c.into(), Store::Add);
 }
 
 #[track_caller]
-fn product<T: Real>(
-    a: ArrayView2<'_, T>,
-    b: &Packed<T>,
-    mut c: ArrayViewMut2<'_, T>,
-    store: Store,
-) {
-    let (m, k, n) = (a.nrows(), b.k, b.n);
+fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, store: Store<'_, T>) {
+    let (m, k) = a.dim;
     assert!(
-        a.ncols() == k && c.dim() == (m, n),
-        "A·B: A is {:?}, B ({k}, {n}), C {:?}",
-        a.dim(),
-        c.dim()
+        k == b.k && c.dim == (m, b.n),
+        "A·B: A is {:?}, B ({}, {}), C {:?}",
+        a.dim,
+        b.k,
+        b.n,
+        c.dim
     );
-    if m == 0 || n == 0 {
+    if m == 0 || b.n == 0 {
         return;
     }
-    let a = Left { values: flat(&a, "A"), row: k, step: 1 };
-    let c = flat_mut(&mut c);
-    for first in (0..n).step_by(PANEL) {
-        T::multiply(Product {
-            a,
-            panel: &b.values[first * k..][..k * PANEL],
-            rows: m,
-            c: &mut c[first..],
-            stride: n,
-            cols: PANEL.min(n - first),
-            store,
-        });
-    }
+    T::multiply(Product {
+        a: Left { values: a.values, first: 0, row: a.stride, step: 1 },
+        b: Right { values: &b.values, k, n: b.n },
+        rows: m,
+        c: c.values,
+        stride: c.stride,
+        store,
+    });
 }
 
 /// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]`, and `C` those of its rows that begin at `first`.
@@ -172,7 +202,7 @@ pub fn gemm_tn_acc<T: Real>(
         b.dim(),
         c.dim()
     );
-    // What is packed at a time. A small one costs little to set up.
+    // What is laid out at a time. Little costs little to set up.
     if a.nrows() <= 32 {
         product_tn::<32, T>(a, b, c, first);
     } else {
@@ -187,28 +217,44 @@ fn product_tn<const BLOCK: usize, T: Real>(
     mut c: ArrayViewMut2<'_, T>,
     first: usize,
 ) {
-    let (k, m, (rows, n)) = (a.nrows(), a.ncols(), c.dim());
+    /// Columns of B, and of A, that are laid out at a time.
+    const B_COLS: usize = 2 * WIDEST;
+    const A_COLS: usize = ROW_BLOCK;
+    let (m, (rows, n)) = (a.ncols(), c.dim());
     if rows == 0 || n == 0 {
         return;
     }
     let (a, b, c) = (flat(&a, "A"), flat(&b, "B"), flat_mut(&mut c));
-    let mut packed = [[T::ZERO; PANEL]; BLOCK];
-    for begin in (0..k).step_by(BLOCK) {
-        let len = BLOCK.min(k - begin);
-        for col in (0..n).step_by(PANEL) {
-            let cols = PANEL.min(n - col);
-            for (row, b) in packed.iter_mut().zip(b[begin * n..].chunks_exact(n).take(len)) {
-                row[..cols].copy_from_slice(&b[col..][..cols]);
+    let (grid, store) = (T::grid(), Store::Continue);
+    let (mut b_block, mut a_block) = ([[T::ZERO; B_COLS]; BLOCK], [[T::ZERO; A_COLS]; BLOCK]);
+    let b_block = b_block.as_flattened_mut();
+    for col in (0..n).step_by(B_COLS) {
+        let cols = B_COLS.min(n - col);
+        for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
+            let k = b.len() / n;
+            for (to, (first, cols)) in
+                b_block.chunks_exact_mut(k * grid.stride()).zip(grid.panels(cols))
+            {
+                T::pack(Pack { b, k, n, is_transposed: false, first: col + first, cols, to });
             }
-            T::multiply(Product {
-                a: Left { values: &a[begin * m + first..], row: 1, step: m },
-                panel: packed[..len].as_flattened(),
-                rows,
-                c: &mut c[col..],
-                stride: n,
-                cols,
-                store: Store::Continue,
-            });
+            for row in (0..rows).step_by(A_COLS) {
+                let rows = A_COLS.min(rows - row);
+                for (to, a) in a_block.iter_mut().zip(a.chunks_exact(m)) {
+                    let a = &a[first + row..];
+                    match a.first_chunk() {
+                        Some(whole) => *to = *whole,
+                        None => to[..rows].copy_from_slice(&a[..rows]),
+                    }
+                }
+                T::multiply(Product {
+                    a: Left { values: a_block[..k].as_flattened(), first: 0, row: 1, step: A_COLS },
+                    b: Right { values: b_block, k, n: cols },
+                    rows,
+                    c: &mut c[row * n + col..],
+                    stride: n,
+                    store,
+                });
+            }
         }
     }
 }
@@ -256,7 +302,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kernel::plain;
+    use crate::kernel::{self, Grid, plain_pack};
     use crate::simd::Level;
 
     /// The definition, with nothing shared with the kernels.
@@ -300,6 +346,13 @@ mod tests {
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
 
+            let bias = integers(1, n, seed + 3);
+            let mut out = c.clone();
+            let from = bias.as_slice().expect("contiguous");
+            gemm_bias(a.view(), &packed(b.view()), from, out.view_mut());
+            let biased = bias.broadcast((m, n)).expect("one row").to_owned();
+            prop_assert_eq!(&out, &naive(a.view(), b.view(), &biased));
+
             let mut by_columns = Packed::default();
             by_columns.pack_transposed(transposed(&b).view(), &mut Pool::new(2));
             let mut out = c.clone();
@@ -317,37 +370,97 @@ mod tests {
         /// Real numbers, whose sums show any other order: bit for bit the plain kernel.
         #[test]
         fn every_level_gives_the_bits_of_the_plain_kernel(
-            rows in 1_usize..15, k in 0_usize..70, cols in 1_usize..=PANEL, by_columns: bool,
-            store in prop::sample::select(vec![Store::Overwrite, Store::Add, Store::Continue]),
-            seed in 0_u32..99,
+            rows in 1_usize..15, k in 0_usize..40, n in 1_usize..200,
+            by_columns: bool, store in 0_usize..4, seed in 0_u32..99,
         ) {
             let value = |i: usize| ((i * 71 + seed as usize * 13) as f64 * 0.7).sin();
             let a: Vec<f64> = (0..rows * k).map(value).collect();
-            let panel: Vec<f64> = (0..k * PANEL).map(|i| value(i + 5000)).collect();
-            let c: Vec<f64> = (0..rows * (cols + 3)).map(|i| value(i + 9000)).collect();
+            let b = Array2::from_shape_fn((k, n), |(i, j)| value(i * n + j + 5000));
+            let c: Vec<f64> = (0..rows * (n + 3)).map(|i| value(i + 9000)).collect();
+            let bias: Vec<f64> = (0..n).map(|i| value(i + 7000)).collect();
             let (row, step) = if by_columns { (1, rows) } else { (k, 1) };
+            let b = b.as_slice().expect("contiguous");
 
             fn narrow(values: &[f64]) -> Vec<f32> {
                 values.iter().map(|value| *value as f32).collect()
             }
             macro_rules! agree {
-                ($kernel:path, $a:expr, $panel:expr, $c:expr) => {{
-                    let (a, panel, c) = ($a, $panel, $c);
-                    let run = |c: &mut [_], with: &dyn Fn(Product<'_, _>)| {
-                        let a = Left { values: &*a, row, step };
-                        with(Product { a, panel: &*panel, rows, c, stride: cols + 3, cols, store });
-                    };
-                    let mut expected = c.to_vec();
-                    run(&mut expected, &plain);
-                    for level in Level::all() {
+                ($kernel:path, $float:ident, $a:expr, $b:expr, $c:expr, $bias:expr) => {{
+                    let (a, b, c, bias) = ($a, $b, $c, $bias);
+                    let store = [Store::Overwrite, Store::Add, Store::Bias(&bias), Store::Continue]
+                        [store];
+                    let mut expected = None;
+                    for level in Level::all().into_iter().rev() {
+                        let grid = Grid::of::<$float>(level);
+                        let mut values = vec![0.0; grid.len(k, n)];
+                        let panels = values.chunks_exact_mut((k * grid.stride()).max(1));
+                        for (to, (first, cols)) in panels.zip(grid.panels(n)) {
+                            let (b, is_transposed) = (&b[..], false);
+                            plain_pack(grid, Pack { b, k, n, is_transposed, first, cols, to });
+                        }
                         let mut found = c.to_vec();
-                        run(&mut found, &|product| $kernel(level, product));
-                        prop_assert_eq!(&found, &expected, "{}", level.name());
+                        $kernel(level, Product {
+                            a: Left { values: &a[..], first: 0, row, step },
+                            b: Right { values: &values, k, n },
+                            rows,
+                            c: &mut found,
+                            stride: n + 3,
+                            store,
+                        });
+                        let expected = expected.get_or_insert_with(|| found.clone());
+                        prop_assert_eq!(&found, expected, "{}", level.name());
                     }
                 }};
             }
-            agree!(crate::kernel::kernel_f64, &a, &panel, &c);
-            agree!(crate::kernel::kernel_f32, narrow(&a), narrow(&panel), narrow(&c));
+            agree!(kernel::multiply_f64, f64, &a, b, &c, &bias[..]);
+            agree!(kernel::multiply_f32, f32, narrow(&a), narrow(b), narrow(&c), narrow(&bias));
+        }
+
+        #[test]
+        fn every_level_packs_as_the_plain_kernel(
+            k in 0_usize..40, n in 0_usize..150, is_transposed: bool,
+        ) {
+            macro_rules! agree {
+                ($kernel:path, $float:ident) => {{
+                    let b: Vec<_> = (0..k * n).map(|i| i as $float).collect();
+                    for level in Level::all() {
+                        let grid = Grid::of::<$float>(level);
+                        for (first, cols) in grid.panels(n) {
+                            let run = |with: &dyn Fn(Pack<'_, $float>)| {
+                                let mut to = vec![-1.0; k * grid.stride()];
+                                with(Pack { b: &b, k, n, is_transposed, first, cols, to: &mut to });
+                                to
+                            };
+                            let expected = run(&|pack| plain_pack(grid, pack));
+                            prop_assert_eq!(run(&|pack| $kernel(level, pack)), expected);
+                        }
+                    }
+                }};
+            }
+            agree!(kernel::pack_f64, f64);
+            agree!(kernel::pack_f32, f32);
+        }
+
+        #[test]
+        fn rows_that_lie_apart_give_the_product_of_their_matrix(
+            m in 1_usize..9, k in 1_usize..20, n in 1_usize..90, gap in 0_usize..9,
+        ) {
+            let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
+            let apart = |matrix: &Array2<f64>| {
+                let mut wide = Array2::from_elem((m, matrix.ncols() + gap), f64::NAN);
+                wide.slice_mut(ndarray::s![.., ..matrix.ncols()]).assign(matrix);
+                wide.into_raw_vec_and_offset().0
+            };
+            let (wide_a, mut wide_c, mut expected) = (apart(&a), apart(&c), c.clone());
+            let b = packed(b.view());
+            gemm_acc(a.view(), &b, expected.view_mut());
+            let strided = Strided { values: &wide_a, dim: (m, k), stride: k + gap };
+            let values = &mut wide_c[..];
+            gemm_acc(strided, &b, StridedMut { values, dim: (m, n), stride: n + gap });
+            for (found, expected) in wide_c.chunks(n + gap).zip(expected.outer_iter()) {
+                prop_assert_eq!(&found[..n], expected.to_slice().expect("contiguous"));
+                prop_assert!(found[n..].iter().all(|between| between.is_nan()));
+            }
         }
     }
 

@@ -1,250 +1,557 @@
-//! The one kernel behind all matrix products: a tile of sums that stay in registers.
+//! The kernel behind all matrix products: a tile of sums that stay in registers.
 //!
 //! Every output is a chain of fused multiply-adds over the inner index in order, one rounding each.
 //! So its bits depend on nothing but its row of A and its column of B: not on the size of a tile, the
-//! width of a vector, or who computes which part.
+//! width of a vector, or who computes which part. [`plain`] is the definition; the vectors give its
+//! bits.
 
 use crate::Real;
 use crate::simd::Level;
 
-/// Columns of B that lie packed side by side.
-pub(crate) const PANEL: usize = 64;
-
-/// What becomes of a finished sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
-    /// `C ← Σ`
-    Overwrite,
-    /// `C ← C + Σ`
-    Add,
-    /// The chain starts at C: `C ← C + a₀·b₀ + a₁·b₁ + …`
-    Continue,
-}
-
-/// The rows of A in a product: element `(i, k)` lies at `i·row + k·step`.
+/// How the columns of B are laid out: in panels of `most` vectors of `width` columns, a panel's rows
+/// one after the other, so that a tile reads one place in memory after the other.
+///
+/// Only the first panel may have fewer vectors, and only the last one a vector that is not full. That
+/// one begins earlier and overlaps its neighbour: vector `v` of a panel holds the columns from
+/// `min(v·width, cols - width)` on. So a tile never has to look at the edge of B, and a panel is
+/// always full, where vectors run out with the last one once more.
 #[derive(Clone, Copy, Debug)]
-pub struct Left<'a, T> {
-    pub(crate) values: &'a [T],
-    pub(crate) row: usize,
-    pub(crate) step: usize,
+pub struct Grid {
+    width: usize,
+    most: usize,
 }
 
-/// The product of all rows of A with one panel of B.
+/// Most columns of a panel.
+pub(crate) const WIDEST: usize = 64;
+
+impl Grid {
+    /// What suits a level's registers: six rows of a panel's sums, a row of B and a value of A.
+    pub(crate) fn of<T>(level: Level) -> Self {
+        let (bytes, most) = match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => (64, 4),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => (32, 2),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => (16, 4),
+            Level::Plain => return Self { width: 1, most: WIDEST },
+        };
+        Self { width: bytes / size_of::<T>(), most }
+    }
+
+    /// From one row of a panel to the next.
+    pub fn stride(self) -> usize {
+        self.width * self.most
+    }
+
+    /// Number of values of a matrix of `k` rows and `n` columns.
+    pub fn len(self, k: usize, n: usize) -> usize {
+        self.panels(n).count() * k * self.stride()
+    }
+
+    /// First column and number of columns of each panel.
+    #[inline(always)]
+    pub fn panels(self, n: usize) -> impl Iterator<Item = (usize, usize)> {
+        let Self { width, most } = self;
+        let vectors = n.div_ceil(width);
+        let head = (vectors + most - 1) % most + 1;
+        (0..vectors.div_ceil(most)).map(move |panel| {
+            let first = if panel == 0 { 0 } else { (head + (panel - 1) * most) * width };
+            let end = (head + panel * most) * width;
+            (first, end.min(n) - first)
+        })
+    }
+}
+
+/// One panel to be laid out.
 #[derive(Debug)]
-pub struct Product<'a, T> {
-    pub(crate) a: Left<'a, T>,
-    /// `[k, PANEL]`
-    pub(crate) panel: &'a [T],
-    /// Rows of A and of C.
-    pub(crate) rows: usize,
-    /// Starts at the panel's first column in the first row of C.
-    pub(crate) c: &'a mut [T],
-    /// From one row of C to the next.
-    pub(crate) stride: usize,
-    /// Columns of the panel in use.
+pub struct Pack<'a, T> {
+    /// `[k, n]`, or `[n, k]` if it is to be turned over.
+    pub(crate) b: &'a [T],
+    pub(crate) k: usize,
+    pub(crate) n: usize,
+    pub(crate) is_transposed: bool,
+    /// The panel's columns of B, `first..first + cols`.
+    pub(crate) first: usize,
     pub(crate) cols: usize,
-    pub(crate) store: Store,
+    /// Overwritten.
+    pub(crate) to: &'a mut [T],
 }
 
-/// The definition; what any number type can do.
-pub(crate) fn plain<T: Real>(product: Product<'_, T>) {
-    let Product { a, panel, rows, c, stride, cols, store } = product;
-    for i in 0..rows {
-        let c = &mut c[i * stride..][..cols];
-        let mut sums = [T::ZERO; PANEL];
-        if store == Store::Continue {
-            sums[..cols].copy_from_slice(c);
-        }
-        for (k, b) in panel.as_chunks::<PANEL>().0.iter().enumerate() {
-            let scale = a.values[i * a.row + k * a.step];
-            for (sum, b) in sums[..cols].iter_mut().zip(b) {
-                *sum = scale.mul_add(*b, *sum);
+/// The definition of a panel.
+pub(crate) fn plain_pack<T: Copy>(grid: Grid, pack: Pack<'_, T>) {
+    let Pack { b, k, n, is_transposed, first, cols, to } = pack;
+    let (row, col) = if is_transposed { (1, k) } else { (n, 1) };
+    for (p, to) in to.chunks_exact_mut(grid.stride()).enumerate() {
+        for (v, to) in to.chunks_exact_mut(grid.width).enumerate() {
+            let place = first + (v * grid.width).min(cols.saturating_sub(grid.width));
+            for (lane, to) in to.iter_mut().enumerate().take(cols) {
+                *to = b[p * row + (place + lane) * col];
             }
-        }
-        for (c, sum) in c.iter_mut().zip(sums) {
-            *c = if store == Store::Add { *c + sum } else { sum };
         }
     }
 }
 
-/// Rows in a tile: six times four vectors of sums, four of B and one of A fill 32 registers.
+/// Where a chain starts and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Store<'a, T> {
+    /// `C ← Σ`
+    Overwrite,
+    /// `C ← C + Σ`
+    Add,
+    /// The chain starts at a value for each column: `C ← bias + a₀·b₀ + a₁·b₁ + …`
+    Bias(&'a [T]),
+    /// The chain starts at C: `C ← C + a₀·b₀ + a₁·b₁ + …`
+    Continue,
+}
+
+/// Rows of A in a product, from `first` on: element `(i, k)` lies at `i·row + k·step`.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'a, T> {
+    pub(crate) values: &'a [T],
+    pub(crate) first: usize,
+    pub(crate) row: usize,
+    pub(crate) step: usize,
+}
+
+/// `B [k, n]`, laid out as the [`Grid`] says.
+#[derive(Clone, Copy, Debug)]
+pub struct Right<'a, T> {
+    pub(crate) values: &'a [T],
+    pub(crate) k: usize,
+    pub(crate) n: usize,
+}
+
+/// A product over all columns of B.
+#[derive(Debug)]
+pub struct Product<'a, T> {
+    pub(crate) a: Left<'a, T>,
+    pub(crate) b: Right<'a, T>,
+    /// Rows of A and of C.
+    pub(crate) rows: usize,
+    pub(crate) c: &'a mut [T],
+    /// From one row of C to the next.
+    pub(crate) stride: usize,
+    pub(crate) store: Store<'a, T>,
+}
+
+/// Some columns of B, in rows of `P` values.
+#[derive(Clone, Copy, Debug)]
+struct Panel<'a, T, const P: usize> {
+    rows: &'a [[T; P]],
+    /// Its columns in B are `first..first + cols`.
+    first: usize,
+    cols: usize,
+}
+
+impl<'a, T> Right<'a, T> {
+    #[inline(always)]
+    fn panels<const P: usize>(self, grid: Grid) -> impl Iterator<Item = Panel<'a, T, P>> {
+        let Self { values, k, n } = self;
+        let rows = values.as_chunks().0;
+        grid.panels(n).enumerate().map(move |(index, (first, cols))| Panel {
+            rows: &rows[index * k..][..k],
+            first,
+            cols,
+        })
+    }
+}
+
+/// The definition of a product, for a B of which no vectors overlap; what any number type can do.
+#[inline(always)]
+pub(crate) fn plain<T: Real, const P: usize>(grid: Grid, product: Product<'_, T>) {
+    let Product { a, b, rows, c, stride, store } = product;
+    for Panel { rows: b, first, cols } in b.panels::<P>(grid) {
+        for i in 0..rows {
+            let c = &mut c[i * stride + first..][..cols];
+            let mut sums = [T::ZERO; P];
+            match store {
+                Store::Overwrite | Store::Add => {}
+                Store::Bias(bias) => sums[..cols].copy_from_slice(&bias[first..][..cols]),
+                Store::Continue => sums[..cols].copy_from_slice(c),
+            }
+            for (k, b) in b.iter().enumerate() {
+                let scale = a.values[(a.first + i) * a.row + k * a.step];
+                for (sum, b) in sums[..cols].iter_mut().zip(b) {
+                    *sum = scale.mul_add(*b, *sum);
+                }
+            }
+            for (c, sum) in c.iter_mut().zip(sums) {
+                *c = if store == Store::Add { *c + sum } else { sum };
+            }
+        }
+    }
+}
+
+/// Rows in a tile.
 const ROWS: usize = 6;
 
+/// Rows of A and C that all panels are multiplied into before the next ones are touched, so that they
+/// stay in a cache and their pages are known to the CPU.
+pub(crate) const ROW_BLOCK: usize = 4 * ROWS;
+
 macro_rules! kernel {
-    ($name:ident, $float:ident, $vector:ident) => {
+    ($multiply:ident, $pack:ident, $float:ident, $vector:ident) => {
         /// [`plain`] with vectors.
-        pub(crate) fn $name(level: Level, product: Product<'_, $float>) {
-            mod tiles {
-                use fearless_simd::{Simd, SimdBase, SimdFloat};
+        pub(crate) fn $multiply(level: Level, product: Product<'_, $float>) {
+            const SIZE: usize = size_of::<$float>();
+            let grid = Grid::of::<$float>(level);
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512(simd) => {
+                    $multiply::all::<_, 4, { 4 * 64 / SIZE }>(simd, grid, product)
+                }
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2(simd) => $multiply::all::<_, 2, { 2 * 32 / SIZE }>(simd, grid, product),
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon(simd) => $multiply::all::<_, 4, { 4 * 16 / SIZE }>(simd, grid, product),
+                Level::Plain => plain::<_, WIDEST>(grid, product),
+            }
+        }
 
-                use super::{Left, PANEL, Product, ROWS, Store};
+        /// [`plain_pack`] with vectors.
+        pub(crate) fn $pack(level: Level, pack: Pack<'_, $float>) {
+            const SIZE: usize = size_of::<$float>();
+            let grid = Grid::of::<$float>(level);
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512(simd) => $multiply::pack::<_, { 64 / SIZE }, 4>(simd, grid, pack),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2(simd) => $multiply::pack::<_, { 32 / SIZE }, 2>(simd, grid, pack),
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon(simd) => $multiply::pack::<_, { 16 / SIZE }, 4>(simd, grid, pack),
+                Level::Plain => plain_pack(grid, pack),
+            }
+        }
 
-                #[inline(always)]
-                pub fn all<S: Simd, const MOST: usize>(simd: S, product: Product<'_, $float>) {
-                    let Product { a, panel, rows, c, stride, cols, store } = product;
-                    let width = S::$vector::LEN;
-                    // Rows spread evenly over as few tiles as will do.
+        mod $multiply {
+            use std::array::from_fn;
+
+            use fearless_simd::{Simd, SimdBase, SimdFloat};
+
+            use super::{
+                Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, plain, plain_pack,
+            };
+
+            #[inline(always)]
+            pub fn all<S: Simd, const MOST: usize, const P: usize>(
+                simd: S,
+                grid: Grid,
+                product: Product<'_, $float>,
+            ) {
+                let Product { a, b, rows, c, stride, store } = product;
+                let width = S::$vector::LEN;
+                if b.n < width {
+                    simd.vectorize(
+                        #[inline(always)]
+                        || plain::<_, P>(grid, Product { a, b, rows, c, stride, store }),
+                    );
+                    return;
+                }
+                if rows == 1 && a.step == 1 {
+                    match MOST {
+                        2 => lines::<S, MOST, P, 4>(simd, grid, a, b, c, store),
+                        _ => lines::<S, MOST, P, 2>(simd, grid, a, b, c, store),
+                    }
+                    return;
+                }
+                for first in (0..rows).step_by(ROW_BLOCK) {
+                    let rows = ROW_BLOCK.min(rows - first);
+                    // Spread evenly over as few tiles as will do.
                     let tiles = rows.div_ceil(ROWS);
-                    for first in (0..cols).step_by(MOST * width) {
-                        let cols = (cols - first).min(MOST * width);
-                        let vectors = cols.div_ceil(width);
-                        let mut done = 0;
+                    for panel in b.panels::<P>(grid) {
                         for tile in 0..tiles {
-                            let end = rows * (tile + 1) / tiles;
-                            let values = a.values.get(done * a.row..).unwrap_or_default();
-                            let at = At {
-                                a: Left { values, ..a },
-                                panel: panel.get(first..).unwrap_or_default(),
-                                k: panel.len() / PANEL,
-                                c: &mut c[done * stride + first..],
-                                stride,
-                                cols,
-                                store,
-                            };
-                            pick::<S, MOST>(simd, end - done, vectors, at);
-                            done = end;
+                            let begin = first + rows * tile / tiles;
+                            let end = first + rows * (tile + 1) / tiles;
+                            let c = &mut c[begin * stride + panel.first..];
+                            let a = Left { first: a.first + begin, ..a };
+                            let at = Tile { a, b: panel, c, stride, store };
+                            pick::<S, MOST, P>(simd, end - begin, panel.cols.div_ceil(width), at);
                         }
                     }
                 }
+            }
 
-                /// One tile.
-                struct At<'a> {
-                    a: Left<'a, $float>,
-                    panel: &'a [$float],
-                    k: usize,
-                    c: &'a mut [$float],
-                    stride: usize,
-                    cols: usize,
-                    store: Store,
+            /// Some rows and columns of C.
+            struct Tile<'a, const P: usize> {
+                a: Left<'a, $float>,
+                b: Panel<'a, $float, P>,
+                c: &'a mut [$float],
+                stride: usize,
+                store: Store<'a, $float>,
+            }
+
+            #[inline(always)]
+            fn pick<S: Simd, const MOST: usize, const P: usize>(
+                s: S,
+                rows: usize,
+                vectors: usize,
+                at: Tile<'_, P>,
+            ) {
+                match (rows, vectors) {
+                    (1, 1) => tile::<S, P, 1, 1>(s, at),
+                    (2, 1) => tile::<S, P, 2, 1>(s, at),
+                    (3, 1) => tile::<S, P, 3, 1>(s, at),
+                    (4, 1) => tile::<S, P, 4, 1>(s, at),
+                    (5, 1) => tile::<S, P, 5, 1>(s, at),
+                    (6, 1) => tile::<S, P, 6, 1>(s, at),
+                    (1, 2) => tile::<S, P, 1, 2>(s, at),
+                    (2, 2) => tile::<S, P, 2, 2>(s, at),
+                    (3, 2) => tile::<S, P, 3, 2>(s, at),
+                    (4, 2) => tile::<S, P, 4, 2>(s, at),
+                    (5, 2) => tile::<S, P, 5, 2>(s, at),
+                    (6, 2) => tile::<S, P, 6, 2>(s, at),
+                    (1, 3) if 3 <= MOST => tile::<S, P, 1, 3>(s, at),
+                    (2, 3) if 3 <= MOST => tile::<S, P, 2, 3>(s, at),
+                    (3, 3) if 3 <= MOST => tile::<S, P, 3, 3>(s, at),
+                    (4, 3) if 3 <= MOST => tile::<S, P, 4, 3>(s, at),
+                    (5, 3) if 3 <= MOST => tile::<S, P, 5, 3>(s, at),
+                    (6, 3) if 3 <= MOST => tile::<S, P, 6, 3>(s, at),
+                    (1, 4) if 4 <= MOST => tile::<S, P, 1, 4>(s, at),
+                    (2, 4) if 4 <= MOST => tile::<S, P, 2, 4>(s, at),
+                    (3, 4) if 4 <= MOST => tile::<S, P, 3, 4>(s, at),
+                    (4, 4) if 4 <= MOST => tile::<S, P, 4, 4>(s, at),
+                    (5, 4) if 4 <= MOST => tile::<S, P, 5, 4>(s, at),
+                    (6, 4) if 4 <= MOST => tile::<S, P, 6, 4>(s, at),
+                    _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
                 }
+            }
 
-                #[inline(always)]
-                fn pick<S: Simd, const MOST: usize>(s: S, rows: usize, vectors: usize, at: At<'_>) {
-                    match (rows, vectors) {
-                        (1, 1) => tile::<S, 1, 1>(s, at),
-                        (2, 1) => tile::<S, 2, 1>(s, at),
-                        (3, 1) => tile::<S, 3, 1>(s, at),
-                        (4, 1) => tile::<S, 4, 1>(s, at),
-                        (5, 1) => tile::<S, 5, 1>(s, at),
-                        (6, 1) => tile::<S, 6, 1>(s, at),
-                        (1, 2) => tile::<S, 1, 2>(s, at),
-                        (2, 2) => tile::<S, 2, 2>(s, at),
-                        (3, 2) => tile::<S, 3, 2>(s, at),
-                        (4, 2) => tile::<S, 4, 2>(s, at),
-                        (5, 2) => tile::<S, 5, 2>(s, at),
-                        (6, 2) => tile::<S, 6, 2>(s, at),
-                        (1, 3) if 3 <= MOST => tile::<S, 1, 3>(s, at),
-                        (2, 3) if 3 <= MOST => tile::<S, 2, 3>(s, at),
-                        (3, 3) if 3 <= MOST => tile::<S, 3, 3>(s, at),
-                        (4, 3) if 3 <= MOST => tile::<S, 4, 3>(s, at),
-                        (5, 3) if 3 <= MOST => tile::<S, 5, 3>(s, at),
-                        (6, 3) if 3 <= MOST => tile::<S, 6, 3>(s, at),
-                        (1, 4) if 4 <= MOST => tile::<S, 1, 4>(s, at),
-                        (2, 4) if 4 <= MOST => tile::<S, 2, 4>(s, at),
-                        (3, 4) if 4 <= MOST => tile::<S, 3, 4>(s, at),
-                        (4, 4) if 4 <= MOST => tile::<S, 4, 4>(s, at),
-                        (5, 4) if 4 <= MOST => tile::<S, 5, 4>(s, at),
-                        (6, 4) if 4 <= MOST => tile::<S, 6, 4>(s, at),
-                        _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
-                    }
-                }
+            #[inline(always)]
+            fn tile<S: Simd, const P: usize, const R: usize, const V: usize>(
+                simd: S,
+                tile: Tile<'_, P>,
+            ) {
+                simd.vectorize(
+                    #[inline(always)]
+                    || {
+                        let Tile { a, b: Panel { rows: b, first, cols }, c, stride, store } = tile;
+                        let at = places::<S, V>(cols);
+                        let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
+                        for r in 0..R {
+                            start(simd, store, first, &c[r * stride..], at, &mut sums[r]);
+                        }
+                        if a.step == 1 {
+                            let rows: [_; R] =
+                                from_fn(|r| &a.values[(a.first + r) * a.row..][..b.len()]);
+                            for (p, b) in b.iter().enumerate() {
+                                let b: [_; V] = vectors(simd, b);
+                                for r in 0..R {
+                                    let scale = S::$vector::splat(simd, rows[r][p]);
+                                    for v in 0..V {
+                                        sums[r][v] = scale.mul_add(b[v], sums[r][v]);
+                                    }
+                                }
+                            }
+                        } else {
+                            // Columns of A: what a tile needs at one step lies side by side.
+                            assert!(a.row == 1 && a.first + R <= a.step);
+                            for (scales, b) in a.values.chunks_exact(a.step).zip(b) {
+                                let b: [_; V] = vectors(simd, b);
+                                let scales = &scales[a.first..][..R];
+                                for r in 0..R {
+                                    let scale = S::$vector::splat(simd, scales[r]);
+                                    for v in 0..V {
+                                        sums[r][v] = scale.mul_add(b[v], sums[r][v]);
+                                    }
+                                }
+                            }
+                        }
+                        for r in 0..R {
+                            // All are read before any is written, because two may overlap.
+                            let c = &mut c[r * stride..];
+                            if store == Store::Add {
+                                add(simd, c, at, &mut sums[r]);
+                            }
+                            put(simd, sums[r], c, at);
+                        }
+                    },
+                );
+            }
 
-                #[inline(always)]
-                fn tile<S: Simd, const R: usize, const V: usize>(simd: S, at: At<'_>) {
+            /// One row, `N` panels at once: the chains of one alone would wait for each other.
+            #[inline(always)]
+            fn lines<S: Simd, const V: usize, const P: usize, const N: usize>(
+                simd: S,
+                grid: Grid,
+                a: Left<'_, $float>,
+                b: Right<'_, $float>,
+                c: &mut [$float],
+                store: Store<'_, $float>,
+            ) {
+                let a = &a.values[a.first * a.row..];
+                let mut panels = b.panels::<P>(grid);
+                while let Some(one) = panels.next() {
+                    // Where panels run out, one is computed twice.
+                    let panels: [_; N] =
+                        from_fn(|n| if n == 0 { one } else { panels.next().unwrap_or(one) });
                     simd.vectorize(
                         #[inline(always)]
                         || {
-                            let At { a, panel, k, c, stride, cols, store } = at;
-                            let width = S::$vector::LEN;
-                            let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
-                            // A tile at the edge goes through a buffer of whole vectors.
-                            let mut edge = [[0.0; PANEL]; R];
-                            let whole = cols == V * width;
-                            if store == Store::Continue {
-                                for r in 0..R {
-                                    let row = if whole {
-                                        &c[r * stride..][..V * width]
-                                    } else {
-                                        edge[r][..cols].copy_from_slice(&c[r * stride..][..cols]);
-                                        &edge[r][..V * width]
-                                    };
+                            let at = panels.map(|panel| places::<S, V>(panel.cols));
+                            let mut sums = [[S::$vector::splat(simd, 0.0); V]; N];
+                            for n in 0..N {
+                                let first = panels[n].first;
+                                start(simd, store, first, &c[first..], at[n], &mut sums[n]);
+                            }
+                            let rows = panels.map(|panel| &panel.rows[..b.k]);
+                            for (p, a) in a[..b.k].iter().enumerate() {
+                                let scale = S::$vector::splat(simd, *a);
+                                for n in 0..N {
+                                    let b: [_; V] = vectors(simd, &rows[n][p]);
                                     for v in 0..V {
-                                        sums[r][v] = S::$vector::from_slice(
-                                            simd,
-                                            &row[v * width..][..width],
-                                        );
+                                        sums[n][v] = scale.mul_add(b[v], sums[n][v]);
                                     }
                                 }
                             }
-                            if a.step == 1 {
-                                let rows: [_; R] =
-                                    std::array::from_fn(|r| &a.values[r * a.row..][..k]);
-                                for p in 0..k {
-                                    let b = &panel[p * PANEL..][..V * width];
-                                    let b: [_; V] = std::array::from_fn(|v| {
-                                        S::$vector::from_slice(simd, &b[v * width..][..width])
-                                    });
-                                    for r in 0..R {
-                                        let scale = S::$vector::splat(simd, rows[r][p]);
-                                        for v in 0..V {
-                                            sums[r][v] = scale.mul_add(b[v], sums[r][v]);
-                                        }
-                                    }
-                                }
-                            } else {
-                                // Columns of A: what a tile needs at one step lies side by side.
-                                for p in 0..k {
-                                    let b = &panel[p * PANEL..][..V * width];
-                                    let b: [_; V] = std::array::from_fn(|v| {
-                                        S::$vector::from_slice(simd, &b[v * width..][..width])
-                                    });
-                                    let scales = &a.values[p * a.step..][..R];
-                                    for r in 0..R {
-                                        let scale = S::$vector::splat(simd, scales[r]);
-                                        for v in 0..V {
-                                            sums[r][v] = scale.mul_add(b[v], sums[r][v]);
-                                        }
-                                    }
+                            if store == Store::Add {
+                                for n in 0..N {
+                                    add(simd, &c[panels[n].first..], at[n], &mut sums[n]);
                                 }
                             }
-                            for r in 0..R {
-                                let row = &mut c[r * stride..][..cols];
-                                if !whole {
-                                    edge[r][..cols].copy_from_slice(row);
-                                }
-                                let out = if whole { &mut *row } else { &mut edge[r][..V * width] };
-                                for v in 0..V {
-                                    let out = &mut out[v * width..][..width];
-                                    let sum = match store {
-                                        Store::Add => {
-                                            S::$vector::from_slice(simd, out) + sums[r][v]
-                                        }
-                                        _ => sums[r][v],
-                                    };
-                                    sum.store_slice(out);
-                                }
-                                if !whole {
-                                    row.copy_from_slice(&edge[r][..cols]);
-                                }
+                            for n in 0..N {
+                                put(simd, sums[n], &mut c[panels[n].first..], at[n]);
                             }
                         },
                     );
                 }
             }
 
-            match level {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512(simd) => tiles::all::<_, 4>(simd, product),
-                // Sixteen registers: six times two sums.
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2(simd) => tiles::all::<_, 2>(simd, product),
-                #[cfg(target_arch = "aarch64")]
-                Level::Neon(simd) => tiles::all::<_, 4>(simd, product),
-                Level::Plain => plain(product),
+            // Loops instead of `map` and `from_fn`, whose insides are not compiled for the level.
+
+            /// Where the vectors of `cols` columns begin.
+            #[inline(always)]
+            fn places<S: Simd, const V: usize>(cols: usize) -> [usize; V] {
+                let mut places = [0; V];
+                for v in 0..V {
+                    places[v] = (v * S::$vector::LEN).min(cols - S::$vector::LEN);
+                }
+                places
+            }
+
+            #[inline(always)]
+            fn load<S: Simd, const V: usize>(
+                simd: S,
+                from: &[$float],
+                at: [usize; V],
+            ) -> [S::$vector; V] {
+                let mut vectors = [S::$vector::splat(simd, 0.0); V];
+                for v in 0..V {
+                    vectors[v] = S::$vector::from_slice(simd, &from[at[v]..][..S::$vector::LEN]);
+                }
+                vectors
+            }
+
+            #[inline(always)]
+            fn put<S: Simd, const V: usize>(
+                _simd: S,
+                vectors: [S::$vector; V],
+                to: &mut [$float],
+                at: [usize; V],
+            ) {
+                for v in 0..V {
+                    vectors[v].store_slice(&mut to[at[v]..][..S::$vector::LEN]);
+                }
+            }
+
+            #[inline(always)]
+            fn add<S: Simd, const V: usize>(
+                simd: S,
+                c: &[$float],
+                at: [usize; V],
+                sums: &mut [S::$vector; V],
+            ) {
+                let before = load(simd, c, at);
+                for v in 0..V {
+                    sums[v] = before[v] + sums[v];
+                }
+            }
+
+            /// The vectors in a row of a panel.
+            #[inline(always)]
+            fn vectors<S: Simd, const P: usize, const V: usize>(
+                simd: S,
+                row: &[$float; P],
+            ) -> [S::$vector; V] {
+                load(simd, row, places::<S, V>(V * S::$vector::LEN))
+            }
+
+            /// Overwrites `sums`, zeros so far, with what the chains of a row of C start at.
+            #[inline(always)]
+            fn start<S: Simd, const V: usize>(
+                simd: S,
+                store: Store<'_, $float>,
+                first: usize,
+                c: &[$float],
+                at: [usize; V],
+                sums: &mut [S::$vector; V],
+            ) {
+                match store {
+                    Store::Overwrite | Store::Add => {}
+                    Store::Bias(bias) => *sums = load(simd, &bias[first..], at),
+                    Store::Continue => *sums = load(simd, c, at),
+                }
+            }
+
+            #[inline(always)]
+            pub fn pack<S: Simd, const W: usize, const V: usize>(
+                simd: S,
+                grid: Grid,
+                pack: Pack<'_, $float>,
+            ) {
+                let Pack { b, k, n, is_transposed, first, cols, to } = pack;
+                if cols < W || k < W {
+                    plain_pack(grid, Pack { b, k, n, is_transposed, first, cols, to });
+                    return;
+                }
+                simd.vectorize(
+                    #[inline(always)]
+                    || {
+                        let at = places::<S, V>(cols);
+                        if !is_transposed {
+                            for (to, b) in to.chunks_exact_mut(V * W).zip(b.chunks_exact(n)) {
+                                let vectors = load(simd, &b[first..][..cols], at);
+                                put(simd, vectors, to, places::<S, V>(V * W));
+                            }
+                            return;
+                        }
+                        for (v, at) in at.into_iter().enumerate() {
+                            // Squares; the last one may overlap, and write the same once more.
+                            for p in (0..k).step_by(W).map(|p| p.min(k - W)) {
+                                let mut rows = [S::$vector::splat(simd, 0.0); W];
+                                for (r, row) in rows.iter_mut().enumerate() {
+                                    let from = &b[(first + at + r) * k + p..][..W];
+                                    *row = S::$vector::from_slice(simd, from);
+                                }
+                                for (r, row) in transpose::<S, W>(rows).iter().enumerate() {
+                                    let to = &mut to[(p + r) * V * W + v * W..][..W];
+                                    row.store_slice(to);
+                                }
+                            }
+                        }
+                    },
+                );
+            }
+
+            /// A square turned over.
+            ///
+            /// Dealing out both halves in turn moves the bits of all indices on by one: the last bit
+            /// of a column becomes the first of a row. After as many turns as a row has bits, columns
+            /// are rows.
+            #[inline(always)]
+            fn transpose<S: Simd, const W: usize>(mut rows: [S::$vector; W]) -> [S::$vector; W] {
+                for _ in 0..W.ilog2() {
+                    let halves = rows;
+                    for r in 0..W / 2 {
+                        let (low, high) = (halves[r], halves[r + W / 2]);
+                        (rows[2 * r], rows[2 * r + 1]) = (low.zip_low(high), low.zip_high(high));
+                    }
+                }
+                rows
             }
         }
     };
 }
 
-kernel!(kernel_f32, f32, f32s);
-kernel!(kernel_f64, f64, f64s);
+kernel!(multiply_f32, pack_f32, f32, f32s);
+kernel!(multiply_f64, pack_f64, f64, f64s);

@@ -6,18 +6,21 @@
 //! number of threads or the system's mathematics library, so a run repeats to the bit anywhere.
 //! This crate does no I/O, knows no serialization and no model.
 
+mod aligned;
 mod dual;
 pub mod gemm;
 pub mod gradcheck;
 mod kernel;
 mod layout;
 pub mod math;
+pub mod phase;
 pub mod pool;
 mod real;
 pub mod reduce;
 pub mod rng;
 pub mod simd;
 
+pub use aligned::Aligned;
 pub use dual::Dual;
 pub use layout::{Layout, Segment, Shape, Tensor};
 pub use real::Real;

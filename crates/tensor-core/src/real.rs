@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use crate::kernel::{self, Product};
+use crate::kernel::{self, Grid, Pack, Product, WIDEST};
 use crate::math;
 use crate::simd::Level;
 
@@ -70,15 +70,27 @@ pub trait Real:
         f()
     }
 
+    /// How the products lay out a matrix.
+    #[doc(hidden)]
+    fn grid() -> Grid {
+        Grid::of::<Self>(Level::Plain)
+    }
+
+    /// Lays out some columns of a matrix.
+    #[doc(hidden)]
+    fn pack(pack: Pack<'_, Self>) {
+        kernel::plain_pack(Self::grid(), pack);
+    }
+
     /// The product that all others are made of.
     #[doc(hidden)]
     fn multiply(product: Product<'_, Self>) {
-        kernel::plain(product);
+        kernel::plain::<Self, WIDEST>(Self::grid(), product);
     }
 }
 
 macro_rules! real {
-    ($float:ident, $kernel:path, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path, $level:expr)?) => {
+    ($float:ident, $multiply:path, $pack:path, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path, $level:expr)?) => {
         impl Real for $float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -126,12 +138,29 @@ macro_rules! real {
                 $level.run(f)
             })?
 
+            fn grid() -> Grid {
+                Grid::of::<Self>(Level::get())
+            }
+
+            fn pack(pack: Pack<'_, Self>) {
+                $pack(Level::get(), pack);
+            }
+
             fn multiply(product: Product<'_, Self>) {
-                $kernel(Level::get(), product);
+                $multiply(Level::get(), product);
             }
         }
     };
 }
 
-real!(f32, kernel::kernel_f32, math::exp, libm::logf, math::tanh, math::sigmoid, Level::get());
-real!(f64, kernel::kernel_f64, libm::exp, libm::log, libm::tanh);
+real!(
+    f32,
+    kernel::multiply_f32,
+    kernel::pack_f32,
+    math::exp,
+    libm::logf,
+    math::tanh,
+    math::sigmoid,
+    Level::get()
+);
+real!(f64, kernel::multiply_f64, kernel::pack_f64, libm::exp, libm::log, libm::tanh);

@@ -1,0 +1,66 @@
+//! Slices that begin where a vector register likes to read.
+
+use std::ops::{Deref, DerefMut};
+
+/// Bytes of the widest vector, and of a cache line. A vector that lies across two lines takes two
+/// reads.
+const LINE: usize = 64;
+
+/// A slice on the heap whose first element begins a cache line. Its length is fixed.
+#[derive(Debug)]
+pub struct Aligned<T> {
+    values: Vec<T>,
+    start: usize,
+    len: usize,
+}
+
+impl<T: Copy> Aligned<T> {
+    /// `len` times the same value.
+    pub fn new(value: T, len: usize) -> Self {
+        let spare = LINE / size_of::<T>().max(1);
+        let values = vec![value; len + spare];
+        // Where alignment is not known, as in an interpreter, any start is as right.
+        let start = values.as_ptr().align_offset(LINE).min(spare);
+        Self { values, start, len }
+    }
+}
+
+impl<T> Default for Aligned<T> {
+    /// Nothing, without an allocation.
+    fn default() -> Self {
+        Self { values: Vec::new(), start: 0, len: 0 }
+    }
+}
+
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        &self.values[self.start..][..self.len]
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values[self.start..][..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_begins_a_cache_line_and_holds_what_was_asked_for() {
+        for len in [0, 1, 15, 16, 17, 1000] {
+            let mut slice = Aligned::new(7.0_f32, len);
+            assert_eq!(&slice[..], vec![7.0; len]);
+            assert!(cfg!(miri) || slice.as_ptr().addr().is_multiple_of(LINE));
+            slice.iter_mut().for_each(|value| *value += 1.0);
+            assert_eq!(&slice[..], vec![8.0; len]);
+        }
+        assert!(Aligned::<f32>::default().is_empty());
+    }
+}
