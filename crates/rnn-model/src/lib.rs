@@ -35,5 +35,5 @@ pub use layer::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 pub use loss::{Reduction, softmax_xent};
 pub use model::{Architecture, Model, Window};
 pub use recurrent::{Backward, Cell, Forward, Mix, MixBackward, OwnVector, Recurrence, Recurrent};
-pub use sample::{Generator, Sampler};
+pub use sample::{Generator, Sampler, Scratch};
 pub use scanned::{ScanCell, Scanned};

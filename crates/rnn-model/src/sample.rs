@@ -1,6 +1,7 @@
 //! Drawing characters from a model.
 
 use tensor_core::Real;
+use tensor_core::reduce::{maximum, sum};
 use tensor_core::rng::{self, Rng};
 
 use crate::{Model, Window};
@@ -23,49 +24,82 @@ impl Default for Sampler {
     }
 }
 
+/// Room for drawing, so that it need not allocate.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch<T> {
+    /// What each index is worth, not normalized: 1 for the most probable, 0 for what is left out.
+    weights: Vec<T>,
+    /// Indices, the most probable first.
+    order: Vec<u32>,
+}
+
+impl<T> Scratch<T> {
+    /// Room for logits of so many characters.
+    pub fn with_capacity(vocab_size: usize) -> Self {
+        Self { weights: Vec::with_capacity(vocab_size), order: Vec::with_capacity(vocab_size) }
+    }
+}
+
 impl Sampler {
-    /// Draws an index. `scratch` is overwritten; it is here so that drawing need not allocate.
+    /// Draws an index. `scratch` is overwritten.
     ///
     /// Of equally probable characters the one of lower index comes first.
     ///
     /// # Panics
     /// If there are no logits.
     #[track_caller]
-    pub fn draw<T: Real>(&self, logits: &[T], rng: &mut Rng, scratch: &mut Vec<(f64, u32)>) -> u32 {
-        scratch.clear();
-        scratch.extend((0..).zip(logits).map(|(id, logit)| (logit.to_f64(), id)));
-        let max = scratch.iter().map(|(logit, _)| *logit).fold(f64::NEG_INFINITY, f64::max);
+    pub fn draw<T: Real>(&self, logits: &[T], rng: &mut Rng, scratch: &mut Scratch<T>) -> u32 {
+        let max = maximum(logits);
+        let likeliest = || logits.iter().position(|logit| *logit == max).unwrap_or_default() as u32;
         if self.temperature == 0.0 {
-            return scratch.iter().find(|(logit, _)| *logit == max).expect("logits").1;
+            return likeliest();
         }
-        for (weight, _) in scratch.iter_mut() {
-            *weight = Real::exp((*weight - max) / self.temperature);
-        }
-        if self.top_k.is_some() || self.top_p < 1.0 {
-            scratch.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            scratch.truncate(self.top_k.unwrap_or(usize::MAX).max(1));
-            let enough = self.top_p * total(scratch);
-            let mut reached = 0.0;
-            let cut = scratch.iter().position(|(weight, _)| {
-                reached += weight;
-                enough <= reached
-            });
-            scratch.truncate(cut.map_or(scratch.len(), |last| last + 1));
-        }
+        scratch.weights.resize(logits.len(), T::ZERO);
+        let temperature = T::from_f64(self.temperature);
+        let total = T::vectorized(
+            #[inline(always)]
+            || {
+                for (weight, logit) in scratch.weights.iter_mut().zip(logits) {
+                    *weight = ((*logit - max) / temperature).exp();
+                }
+                sum(&scratch.weights)
+            },
+        );
+        let total = if self.top_k.is_some() || self.top_p < 1.0 {
+            self.leave_out(scratch);
+            sum(&scratch.weights)
+        } else {
+            total
+        };
 
-        let mut left = rng::uniform(rng) * total(scratch);
-        let hit = scratch.iter().find(|(weight, _)| {
-            left -= weight;
+        let mut left = rng::uniform(rng) * total.to_f64();
+        let hit = scratch.weights.iter().position(|weight| {
+            left -= weight.to_f64();
             left < 0.0
         });
         // Rounding can leave a remainder behind the last weight; it belongs to the likeliest.
-        let likeliest = || scratch.iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
-        hit.or_else(likeliest).expect("logits").1
+        hit.map_or_else(likeliest, |id| id as u32)
     }
-}
 
-fn total(weights: &[(f64, u32)]) -> f64 {
-    weights.iter().map(|(weight, _)| weight).sum()
+    /// Gives no weight to what is neither among the `top_k` nor needed to reach `top_p`.
+    fn leave_out<T: Real>(&self, scratch: &mut Scratch<T>) {
+        let Scratch { weights, order } = scratch;
+        order.clear();
+        order.extend(0..weights.len() as u32);
+        let weight = |id: u32| weights[id as usize].to_f64();
+        order.sort_unstable_by(|a, b| weight(*b).total_cmp(&weight(*a)).then(a.cmp(b)));
+        let most = self.top_k.unwrap_or(usize::MAX).clamp(1, order.len());
+        // Of those that `top_k` leaves, `top_p` is a share.
+        let of_all: f64 = order[..most].iter().map(|id| weight(*id)).sum();
+        let (mut kept, mut reached) = (0, 0.0);
+        while kept < most && (kept == 0 || reached < self.top_p * of_all) {
+            reached += weight(order[kept]);
+            kept += 1;
+        }
+        for id in &order[kept..] {
+            weights[*id as usize] = T::ZERO;
+        }
+    }
 }
 
 /// Reads and writes one character at a time: a model of one lane and one step with its state.
@@ -74,7 +108,7 @@ pub struct Generator<T> {
     state: Vec<T>,
     /// Whether nothing was read yet: the next character starts a text.
     fresh: bool,
-    scratch: Vec<(f64, u32)>,
+    scratch: Scratch<T>,
 }
 
 impl<T: Real> Generator<T> {
@@ -85,7 +119,7 @@ impl<T: Real> Generator<T> {
     #[track_caller]
     pub fn new(model: Model<T>) -> Self {
         assert_eq!(model.dims().batch_size, 1, "a generator writes one text");
-        let (state, scratch) = (model.zero_state(), Vec::with_capacity(model.vocab_size()));
+        let (state, scratch) = (model.zero_state(), Scratch::with_capacity(model.vocab_size()));
         Self { model, state, fresh: true, scratch }
     }
 
@@ -136,7 +170,7 @@ mod tests {
 
     fn frequencies(sampler: Sampler) -> [f64; 4] {
         let mut rng = stream(3, Stream::Sample);
-        let (mut counts, mut scratch) = ([0; 4], Vec::new());
+        let (mut counts, mut scratch) = ([0; 4], Scratch::default());
         for _ in 0..40_000 {
             counts[sampler.draw(&LOGITS, &mut rng, &mut scratch) as usize] += 1;
         }
@@ -173,7 +207,7 @@ mod tests {
     #[test]
     fn huge_logits_are_drawn_by_their_difference() {
         let mut rng = stream(3, Stream::Sample);
-        let mut draw = || Sampler::default().draw(&[0.0, 1e4], &mut rng, &mut Vec::new());
+        let mut draw = || Sampler::default().draw(&[0.0, 1e4], &mut rng, &mut Scratch::default());
         assert!((0..20).all(|_| draw() == 1));
     }
 
@@ -181,6 +215,6 @@ mod tests {
     fn temperature_zero_takes_the_first_of_the_most_probable() {
         let greedy = Sampler { temperature: 0.0, ..Sampler::default() };
         let mut rng = stream(0, Stream::Sample);
-        assert_eq!(greedy.draw(&[1.0_f32, 3.0, 3.0], &mut rng, &mut Vec::new()), 1);
+        assert_eq!(greedy.draw(&[1.0_f32, 3.0, 3.0], &mut rng, &mut Scratch::default()), 1);
     }
 }

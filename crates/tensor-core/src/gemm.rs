@@ -6,8 +6,8 @@
 //!
 //! Orders of summation, on which bits depend: every output is one chain of fused multiply-adds over
 //! the inner index in order. [`gemm_acc`] adds the finished sum, as min-char-rnn adds
-//! `np.dot(Whh, h)` to what the input gave; in [`gemm_bias`] the chain starts at the bias, in
-//! [`gemm_tn_acc`] at what is there.
+//! `np.dot(Whh, h)` to what the input gave, and [`gemm_bias`] adds it to the bias; in
+//! [`gemm_tn_acc`] the chain starts at what is there.
 
 use std::ops::Range;
 

@@ -92,14 +92,14 @@ pub(crate) fn plain_pack<T: Copy>(grid: Grid, pack: Pack<'_, T>) {
     }
 }
 
-/// Where a chain starts and what becomes of it.
+/// Where a chain starts and what becomes of its sum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Store<'a, T> {
     /// `C ← Σ`
     Overwrite,
     /// `C ← C + Σ`
     Add,
-    /// The chain starts at a value for each column: `C ← bias + a₀·b₀ + a₁·b₁ + …`
+    /// `C ← bias + Σ`, with a bias for each column.
     Bias(&'a [T]),
     /// The chain starts at C: `C ← C + a₀·b₀ + a₁·b₁ + …`
     Continue,
@@ -165,10 +165,8 @@ pub(crate) fn plain<T: Real, const P: usize>(grid: Grid, product: Product<'_, T>
         for i in 0..rows {
             let c = &mut c[i * stride + first..][..cols];
             let mut sums = [T::ZERO; P];
-            match store {
-                Store::Overwrite | Store::Add => {}
-                Store::Bias(bias) => sums[..cols].copy_from_slice(&bias[first..][..cols]),
-                Store::Continue => sums[..cols].copy_from_slice(c),
+            if store == Store::Continue {
+                sums[..cols].copy_from_slice(c);
             }
             for (k, b) in b.iter().enumerate() {
                 let scale = a.values[(a.first + i) * a.row + k * a.step];
@@ -176,8 +174,12 @@ pub(crate) fn plain<T: Real, const P: usize>(grid: Grid, product: Product<'_, T>
                     *sum = scale.mul_add(*b, *sum);
                 }
             }
-            for (c, sum) in c.iter_mut().zip(sums) {
-                *c = if store == Store::Add { *c + sum } else { sum };
+            for (col, (c, sum)) in c.iter_mut().zip(sums).enumerate() {
+                *c = match store {
+                    Store::Overwrite | Store::Continue => sum,
+                    Store::Add => *c + sum,
+                    Store::Bias(bias) => bias[first + col] + sum,
+                };
             }
         }
     }
@@ -328,8 +330,10 @@ macro_rules! kernel {
                         let Tile { a, b: Panel { rows: b, first, cols }, c, stride, store } = tile;
                         let at = places::<S, V>(cols);
                         let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
-                        for r in 0..R {
-                            start(simd, store, first, &c[r * stride..], at, &mut sums[r]);
+                        if store == Store::Continue {
+                            for r in 0..R {
+                                sums[r] = load(simd, &c[r * stride..], at);
+                            }
                         }
                         if a.step == 1 {
                             let rows: [_; R] =
@@ -358,11 +362,8 @@ macro_rules! kernel {
                             }
                         }
                         for r in 0..R {
-                            // All are read before any is written, because two may overlap.
                             let c = &mut c[r * stride..];
-                            if store == Store::Add {
-                                add(simd, c, at, &mut sums[r]);
-                            }
+                            finish(simd, store, first, c, at, &mut sums[r]);
                             put(simd, sums[r], c, at);
                         }
                     },
@@ -390,9 +391,10 @@ macro_rules! kernel {
                         || {
                             let at = panels.map(|panel| places::<S, V>(panel.cols));
                             let mut sums = [[S::$vector::splat(simd, 0.0); V]; N];
-                            for n in 0..N {
-                                let first = panels[n].first;
-                                start(simd, store, first, &c[first..], at[n], &mut sums[n]);
+                            if store == Store::Continue {
+                                for n in 0..N {
+                                    sums[n] = load(simd, &c[panels[n].first..], at[n]);
+                                }
                             }
                             let rows = panels.map(|panel| &panel.rows[..b.k]);
                             for (p, a) in a[..b.k].iter().enumerate() {
@@ -404,10 +406,9 @@ macro_rules! kernel {
                                     }
                                 }
                             }
-                            if store == Store::Add {
-                                for n in 0..N {
-                                    add(simd, &c[panels[n].first..], at[n], &mut sums[n]);
-                                }
+                            for n in 0..N {
+                                let Panel { first, .. } = panels[n];
+                                finish(simd, store, first, &c[first..], at[n], &mut sums[n]);
                             }
                             for n in 0..N {
                                 put(simd, sums[n], &mut c[panels[n].first..], at[n]);
@@ -454,14 +455,22 @@ macro_rules! kernel {
                 }
             }
 
+            /// Makes of finished sums what is to be stored. All that is read of C is read before any of
+            /// it is written, because two vectors may overlap.
             #[inline(always)]
-            fn add<S: Simd, const V: usize>(
+            fn finish<S: Simd, const V: usize>(
                 simd: S,
+                store: Store<'_, $float>,
+                first: usize,
                 c: &[$float],
                 at: [usize; V],
                 sums: &mut [S::$vector; V],
             ) {
-                let before = load(simd, c, at);
+                let before: [_; V] = match store {
+                    Store::Overwrite | Store::Continue => return,
+                    Store::Add => load(simd, c, at),
+                    Store::Bias(bias) => load(simd, &bias[first..], at),
+                };
                 for v in 0..V {
                     sums[v] = before[v] + sums[v];
                 }
@@ -474,23 +483,6 @@ macro_rules! kernel {
                 row: &[$float; P],
             ) -> [S::$vector; V] {
                 load(simd, row, places::<S, V>(V * S::$vector::LEN))
-            }
-
-            /// Overwrites `sums`, zeros so far, with what the chains of a row of C start at.
-            #[inline(always)]
-            fn start<S: Simd, const V: usize>(
-                simd: S,
-                store: Store<'_, $float>,
-                first: usize,
-                c: &[$float],
-                at: [usize; V],
-                sums: &mut [S::$vector; V],
-            ) {
-                match store {
-                    Store::Overwrite | Store::Add => {}
-                    Store::Bias(bias) => *sums = load(simd, &bias[first..], at),
-                    Store::Continue => *sums = load(simd, c, at),
-                }
             }
 
             #[inline(always)]

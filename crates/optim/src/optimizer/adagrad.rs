@@ -47,6 +47,9 @@ impl OptimizerPart for Adagrad {
     }
 }
 
+/// Entries that are looked at together.
+const BLOCK: usize = 64;
+
 struct State<T> {
     keys: Adagrad,
     /// Sum of squared gradients.
@@ -58,14 +61,22 @@ impl<T: Real> Optimizer<T> for State<T> {
         let (lr, eps) = (T::from_f64(learning_rate), T::from_f64(self.keys.eps.get()));
         let decay = T::from_f64(self.keys.weight_decay.get());
         let inside = self.keys.eps_inside_root;
+        // The rows of characters that a window did not have get no gradient. Nothing would change.
+        let may_skip = self.keys.weight_decay.get() == 0.0;
         T::vectorized(
             #[inline(always)]
             || {
-                for ((p, g), s) in params.iter_mut().zip(grads).zip(&mut self.sum) {
-                    let g = *g + decay * *p;
-                    *s += g * g;
-                    let root = if inside { (*s + eps).sqrt() } else { s.sqrt() + eps };
-                    *p -= lr * g / root;
+                let blocks = params.chunks_mut(BLOCK).zip(grads.chunks(BLOCK));
+                for ((p, g), s) in blocks.zip(self.sum.chunks_mut(BLOCK)) {
+                    if may_skip && g.iter().fold(true, |zero, g| zero & (*g == T::ZERO)) {
+                        continue;
+                    }
+                    for ((p, g), s) in p.iter_mut().zip(g).zip(s) {
+                        let g = *g + decay * *p;
+                        *s += g * g;
+                        let root = if inside { (*s + eps).sqrt() } else { s.sqrt() + eps };
+                        *p -= lr * g / root;
+                    }
                 }
             },
         );
@@ -95,6 +106,16 @@ mod tests {
         let keys = Adagrad { eps: Positive::new(1e-300), ..Adagrad::default() };
         // s is 9, then 25.
         assert_eq!(trajectory(keys, 1.0, &[[3.0], [4.0]], [2.0]), [[1.0], [1.0 - 4.0 / 5.0]]);
+    }
+
+    #[test]
+    fn entries_without_a_gradient_stay_and_their_neighbours_move() {
+        let (zero, mut some) = ([0.0; 100], [0.0; 100]);
+        (some[3], some[99]) = (1.0, -1.0);
+        let [first, second] = trajectory(Adagrad::default(), 0.1, &[zero, some], [2.0; 100]);
+        assert_eq!(first, [2.0; 100]);
+        let moved: Vec<_> = (0..100).filter(|index| second[*index] != 2.0).collect();
+        assert_eq!(moved, [3, 99]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A generator, which reads one character at a time, against a model that reads all in one window.
 
 use rnn_model::gradcheck::{Case, Resets, Variant, cases, variants};
-use rnn_model::{Generator, LayerOptions, Sampler, Window, builtin_cells};
+use rnn_model::{Generator, LayerOptions, Sampler, Scratch, Window, builtin_cells};
 use tensor_core::rng::{Stream, stream};
 
 const TEXT: [u32; 12] = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 0, 6];
@@ -29,7 +29,7 @@ fn it_says_after_each_character_what_a_window_does() {
         let resets = TEXT.iter().enumerate().map(|(step, _)| step == 0).collect::<Vec<_>>();
         let state = model.zero_state();
         model.forward(&theta, Window { x: &TEXT, resets: &resets }, &state);
-        let (mut rng, mut scratch) = (stream(0, Stream::Sample), Vec::new());
+        let (mut rng, mut scratch) = (stream(0, Stream::Sample), Scratch::default());
         let logits = model.logits();
         let rows = logits.rows().into_iter().map(|row| row.to_vec());
         let expected: Vec<_> =
