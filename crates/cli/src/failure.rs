@@ -91,12 +91,17 @@ fn show_line(f: &mut Formatter<'_>, place: &Place) -> fmt::Result {
     writeln!(f, "{:indent$}   {}", "", "^".repeat(printable(&marked).chars().count().max(1)))
 }
 
+/// Whether the character reorders those around it, so that a name reads as another one.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The text on one line of a size to be read, with nothing in it that a terminal would obey.
 pub fn printable(text: &str) -> String {
     const MOST: usize = 400;
     let escape = |c: char| match c {
         '\n' | '\t' => " ".to_owned(),
-        c if c.is_control() => c.escape_default().to_string(),
+        c if c.is_control() || turns_text(c) => c.escape_unicode().to_string(),
         c => c.to_string(),
     };
     let shown: String = text.chars().take(MOST).map(escape).collect();

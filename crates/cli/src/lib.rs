@@ -19,6 +19,7 @@ mod args;
 mod commands;
 mod failure;
 mod progress;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -29,6 +30,7 @@ use experiment::Parts;
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
+use crate::terminal::Escaped;
 
 /// Where a command writes.
 pub struct Console<'a> {
@@ -44,9 +46,17 @@ pub struct Console<'a> {
 pub fn main_with(register: impl FnOnce(&mut Parts)) -> ExitCode {
     let mut parts = Parts::builtin();
     register(&mut parts);
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
-    let draws_bar = err.is_terminal();
-    let mut console = Console { out: &mut out, err: &mut err, draws_bar };
+    let (mut plain, mut err) = (io::stdout().lock(), io::stderr());
+    let (on_terminal, draws_bar) = (plain.is_terminal(), err.is_terminal());
+    let mut escaped;
+    let out: &mut dyn Write = match on_terminal {
+        true => {
+            escaped = Escaped::new(plain);
+            &mut escaped
+        }
+        false => &mut plain,
+    };
+    let mut console = Console { out, err: &mut err, draws_bar };
     ExitCode::from(run(std::env::args_os(), &parts, &mut console))
 }
 

@@ -14,6 +14,6 @@ mod windows;
 pub use corpus::{Corpus, EncodedCorpus, Excerpt, Reader};
 pub use regular::read_regular;
 pub use source::{Paths, Source, TextError, builtin_sources};
-pub use tensor_file::{FileError, StoredTensor, TensorFile, Values};
+pub use tensor_file::{FileError, Foreign, StoredTensor, TensorFile, Values, is_text};
 pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};
 pub use windows::{Lanes, Lengths, Window, WindowRule, Windows};

@@ -8,20 +8,22 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, View, serialize};
+use safetensors::tensor::{Dtype, View, serialize};
 use serde_json::{Map, Value};
+
+pub use self::foreign::{Foreign, is_text};
+use self::read::digest_place;
+
+mod foreign;
+mod read;
 
 /// The key of our metadata in the header.
 const METADATA_KEY: &str = "char-rnn";
 /// The key of the digest in our metadata.
 const DIGEST_KEY: &str = "digest";
-/// Bytes of the number that says how long the header is.
-const LEN_BYTES: u64 = 8;
-/// The longest header that is read, a limit of the format.
-const MAX_HEADER_LEN: u64 = 100_000_000;
 /// What stands for the digest while it is computed.
 const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -122,6 +124,32 @@ pub enum FileError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of a kind that people take for safetensors.
+    #[error("not a safetensors file: it is {}", foreign.what)]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        foreign: &'static Foreign,
+    },
+    /// Values of a type that nothing here computes with.
+    #[error("tensor `{tensor}` is {dtype:?}, not F32 or F64")]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        dtype: Dtype,
+    },
+    /// A file that does not fit into memory.
+    #[error("its {len} bytes do not fit into the memory there is")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        len: u64,
+    },
     /// The content is not what was written.
     #[error("damaged: the content has digest {found}, the file says {expected}")]
     Digest {
@@ -149,6 +177,9 @@ impl FileError {
             Self::Read { path, .. }
             | Self::Write { path, .. }
             | Self::Format { path, .. }
+            | Self::Foreign { path, .. }
+            | Self::Dtype { path, .. }
+            | Self::TooLarge { path, .. }
             | Self::Digest { path, .. }
             | Self::NotFinite { path, .. } => path,
         }
@@ -186,9 +217,26 @@ impl TensorFile {
     /// # Errors
     /// If the file cannot be read, or anything in it is not as it should be.
     pub fn read(path: &Path) -> Result<Self, FileError> {
+        Self::read_with_digest(path).map(|(file, _)| file)
+    }
+
+    /// [`read`](Self::read), with the digest that was verified, if there is one: 64 hexadecimal
+    /// digits.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or anything in it is not as it should be.
+    pub fn read_with_digest(path: &Path) -> Result<(Self, Option<String>), FileError> {
         let (file, metadata) = crate::regular::open(path)
             .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-        Self::from_reader(file, metadata.len(), path)
+        read::read(file, metadata.len(), path)
+    }
+
+    /// [`read_with_digest`](Self::read_with_digest) from bytes; `path` is what an error calls them.
+    ///
+    /// # Errors
+    /// If anything in them is not as it should be.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Self, Option<String>), FileError> {
+        read::read(bytes, bytes.len() as u64, path)
     }
 
     /// Writes the file: all of it or nothing, on disk when this returns.
@@ -233,54 +281,6 @@ impl TensorFile {
         bytes
     }
 
-    /// Reads a file of `len` bytes.
-    fn from_reader(reader: impl Read, len: u64, path: &Path) -> Result<Self, FileError> {
-        let unreadable = |source| FileError::Read { path: path.to_owned(), source };
-        let malformed = |reason: String| FileError::Format { path: path.to_owned(), reason };
-        let mut reader = reader.take(len);
-        let mut bytes = Vec::new();
-
-        reader.by_ref().take(LEN_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
-        let header_len = <[u8; LEN_BYTES as usize]>::try_from(bytes.as_slice())
-            .map_err(|_| malformed("it is too short to have a header".into()))?;
-        let header_len = u64::from_le_bytes(header_len);
-        if MAX_HEADER_LEN.min(len - LEN_BYTES) < header_len {
-            return Err(malformed(format!("its header cannot be {header_len} bytes long")));
-        }
-        reader.by_ref().take(header_len).read_to_end(&mut bytes).map_err(unreadable)?;
-        let header: Metadata = serde_json::from_slice(&bytes[LEN_BYTES as usize..])
-            .map_err(|error| malformed(format!("its header is not valid: {error}")))?;
-        let values_len = len - LEN_BYTES - header_len;
-        if values_len != header.data_len() as u64 {
-            let described = header.data_len();
-            let reason = format!("its header describes {described} bytes, not {values_len}");
-            return Err(malformed(reason));
-        }
-        let reserved = bytes.try_reserve_exact(values_len as usize);
-        reserved.map_err(|error| unreadable(io::Error::new(io::ErrorKind::OutOfMemory, error)))?;
-        reader.read_to_end(&mut bytes).map_err(unreadable)?;
-
-        let header_end = (LEN_BYTES + header_len) as usize;
-        let metadata = take_digest(&mut bytes, header_end, &header, path)?;
-        let file =
-            SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
-        let mut tensors = BTreeMap::new();
-        for (name, tensor) in file.iter() {
-            let values = match tensor.dtype() {
-                Dtype::F32 => Values::F32(read_all(tensor.data(), f32::from_le_bytes)),
-                Dtype::F64 => Values::F64(read_all(tensor.data(), f64::from_le_bytes)),
-                other => {
-                    return Err(malformed(format!("tensor `{name}` is {other:?}, not F32 or F64")));
-                }
-            };
-            tensors
-                .insert(name.to_owned(), StoredTensor { shape: tensor.shape().to_vec(), values });
-        }
-        let file = Self { tensors, metadata };
-        file.check_finite(path)?;
-        Ok(file)
-    }
-
     fn check_finite(&self, path: &Path) -> Result<(), FileError> {
         match self.tensors.iter().find(|(_, tensor)| !tensor.values.all_finite()) {
             None => Ok(()),
@@ -289,46 +289,6 @@ impl TensorFile {
             }
         }
     }
-}
-
-/// Our metadata in `header`, the first `header_end` of `bytes`. If there are any, the digest is taken
-/// out of both, and what is left of the bytes has to have it.
-fn take_digest(
-    bytes: &mut [u8],
-    header_end: usize,
-    header: &Metadata,
-    path: &Path,
-) -> Result<Map<String, Value>, FileError> {
-    let malformed = |reason: String| FileError::Format { path: path.to_owned(), reason };
-    let Some(text) = header.metadata().as_ref().and_then(|keys| keys.get(METADATA_KEY)) else {
-        return Ok(Map::new());
-    };
-    let mut metadata: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|error| malformed(format!("its metadata is not JSON: {error}")))?;
-    let digest = metadata.remove(DIGEST_KEY);
-    let expected = digest.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-    let place = digest_place(&bytes[..header_end], &expected)
-        .ok_or_else(|| malformed("it holds no digest of 64 hexadecimal digits".into()))?;
-    bytes[place].copy_from_slice(NO_DIGEST.as_bytes());
-    let found = blake3::hash(bytes).to_hex().to_string();
-    if found != expected {
-        return Err(FileError::Digest { path: path.to_owned(), expected, found });
-    }
-    Ok(metadata)
-}
-
-/// Where the digest stands in the header: within a JSON text that is itself a JSON string.
-fn digest_place(header: &[u8], digest: &str) -> Option<std::ops::Range<usize>> {
-    let valid = digest.len() == NO_DIGEST.len() && digest.bytes().all(|b| b.is_ascii_hexdigit());
-    let before = format!("\\\"{DIGEST_KEY}\\\":\\\"");
-    let entry = format!("{before}{digest}\\\"");
-    let start = header.windows(entry.len()).position(|window| window == entry.as_bytes())?;
-    let start = start + before.len();
-    valid.then_some(start..start + digest.len())
-}
-
-fn read_all<T, const N: usize>(bytes: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
 }
 
 /// A temporary file with the permissions that a file made here would normally have.
@@ -342,12 +302,14 @@ fn temporary_file(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use proptest::prelude::*;
 
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<TensorFile, FileError> {
-        TensorFile::from_reader(bytes, bytes.len() as u64, Path::new("x"))
+        TensorFile::from_bytes(bytes, Path::new("x")).map(|(file, _)| file)
     }
 
     fn example() -> TensorFile {
@@ -441,18 +403,35 @@ mod tests {
         check_header(&one("F32", "[0,18446744073709551615]", 0, 0), 0, "1 tensors");
         check_header(&one("F32", "[2]", 0, 8), 7, "its header describes 8 bytes, not 7");
         check_header(&one("F32", "[2]", 0, 8), 9, "its header describes 8 bytes, not 9");
-        check_header(&one("F32", "[3]", 0, 8), 8, "its header is not valid");
-        check_header(&one("F32", "[2]", 8, 0), 8, "its header is not valid");
-        check_header(&one("F32", "[2]", 8, 16), 16, "its header is not valid");
+        check_header(
+            &one("F32", "[3]", 0, 8),
+            8,
+            "`w` of shape [3] does not fit into bytes 0 to 8",
+        );
+        check_header(&one("F32", "[2]", 8, 0), 8, "`w` does not start where the one before ends");
+        check_header(&one("F32", "[0]", 0, 8), 8, "`w` of shape [0] does not fit");
+        check_header(&one("F32", "[2]", 8, 16), 16, "`w` does not start where");
         check_header(&one("F32", "[-2]", 0, 8), 8, "its header is not valid");
-        check_header(&one("F32", "[4294967296,4294967296]", 0, 8), 8, "its header is not valid");
+        check_header(&one("F32", "[4294967296,4294967296]", 0, 8), 8, "`w` of shape");
+        check_header(&one("F64", "[2305843009213693952]", 0, 0), 0, "`w` of shape");
+        check_header(&one("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4), 4, "more than 8 axes");
         check_header(&one("I64", "[1]", 0, 8), 8, "tensor `w` is I64, not F32 or F64");
         check_header(&one("F99", "[1]", 0, 8), 8, "its header is not valid");
         let twice = format!(r#"{{"a":{0},"b":{0}}}"#, tensor("F32", "[2]", 0, 8));
-        check_header(&twice, 8, "its header is not valid");
+        check_header(&twice, 8, "tensor `b` does not start where the one before ends");
+        let twice = format!(
+            r#"{{"a":{0},"a":{1}}}"#,
+            tensor("F32", "[2]", 0, 8),
+            tensor("F32", "[1]", 8, 12)
+        );
+        check_header(&twice, 12, "two tensors `a`");
+        check_header(r#"{"__metadata__":{},"__metadata__":{}}"#, 0, "two entries `__metadata__`");
+        check_header(r#"{"__metadata__":{"char-rnn":"{}","char-rnn":"{}"}}"#, 0, "duplicate field");
+        check_header("{} x", 0, "its header is not valid: trailing characters");
         check_header("{}", 0, "0 tensors");
         check_header("", 0, "its header is not valid");
-        check_header("[]", 0, "its header is not valid");
+        check_header("[]", 0, "its header is not valid: it does not start with `{`");
+        check_header(" {}", 0, "its header is not valid: it does not start with `{`");
         check_header(&"[".repeat(100_000), 0, "its header is not valid");
         check_header(
             &format!(r#"{{"w":{}"#, r#"{"a":"#.repeat(100_000)),
@@ -461,10 +440,13 @@ mod tests {
         );
 
         // Sizes that only together are more than there are numbers for.
-        let most = (1 << 61) - 1;
+        let most = (1 << 61) - 4;
         let many: Vec<_> = (0..8)
             .map(|i| {
-                format!("\"w{i}\":{}", tensor("I8", &format!("[{most}]"), i * most, (i + 1) * most))
+                format!(
+                    "\"w{i}\":{}",
+                    tensor("F32", &format!("[{}]", most / 4), i * most, (i + 1) * most)
+                )
             })
             .collect();
         check_header(&format!("{{{}}}", many.join(",")), 8, "bytes, not 8");
@@ -475,13 +457,26 @@ mod tests {
             assert!(error.ends_with(&format!("its header cannot be {len} bytes long")), "{error}");
         }
         let too_long = 100_000_001_u64.to_le_bytes();
-        let endless = too_long.chain(io::repeat(b' '));
-        let error =
-            TensorFile::from_reader(endless, 1 << 40, Path::new("x")).expect_err("too long");
+        let endless = too_long.as_slice().chain(io::repeat(b' '));
+        let error = read::read(endless, 1 << 40, Path::new("x")).expect_err("too long");
         assert!(
             error.to_string().ends_with("its header cannot be 100000001 bytes long"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_by_its_name() {
+        let error = read(b"\x89HDF\r\n\x1a\n\0\0\0\0").expect_err("HDF5").to_string();
+        assert_eq!(error, "not a safetensors file: it is an HDF5 file, as Keras writes");
+        // A header of 0x0280 bytes starts like a pickle.
+        let mut file = TensorFile::default();
+        file.metadata.insert("text".into(), "x".into());
+        let len = file.to_bytes().len() - 8;
+        file.metadata.insert("text".into(), "x".repeat(0x280 - len + 1).into());
+        let bytes = file.to_bytes();
+        assert_eq!(bytes[..2], *b"\x80\x02");
+        assert_eq!(read(&bytes).expect("one of ours"), file);
     }
 
     #[test]
@@ -497,6 +492,12 @@ mod tests {
         check(r#"{"digest":"0"}"#, no_digest);
         check(&format!(r#"{{"digest":"{}"}}"#, "é".repeat(32)), no_digest);
         check(&format!(r#"{{"digest":"{NO_DIGEST}"}}"#), "damaged: the content has digest");
+        let not_ours = "its metadata are not as this program writes them";
+        check(r#"{"a":1,"a":1}"#, not_ours);
+        check(r#"{ "a":1}"#, not_ours);
+        check(r#"{"a":1.0e0}"#, not_ours);
+        check(&format!("[{}0]", "0,".repeat(500_000)), "its metadata are larger than");
+        check("{} {}", "its metadata is not JSON");
         check("", "its metadata is not JSON");
         check("[]", "its metadata is not JSON");
         check(&r#"{"a":"#.repeat(100_000), "its metadata is not JSON");
@@ -508,10 +509,10 @@ mod tests {
     fn a_file_that_shrinks_or_grows_while_it_is_read_is_refused_or_cut() {
         let bytes = example().to_bytes();
         let len = bytes.len() as u64;
-        assert!(TensorFile::from_reader(&bytes[..bytes.len() - 1], len, Path::new("x")).is_err());
+        assert!(read::read(&bytes[..bytes.len() - 1], len, Path::new("x")).is_err());
         let grown = [bytes.as_slice(), b"more"].concat();
-        let file = TensorFile::from_reader(grown.as_slice(), len, Path::new("x"));
-        assert_eq!(file.expect("as long as it was"), example());
+        let file = read::read(grown.as_slice(), len, Path::new("x"));
+        assert_eq!(file.expect("as long as it was").0, example());
     }
 
     proptest! {
@@ -542,6 +543,7 @@ mod tests {
             }
             if let Ok(file) = read(&bytes) {
                 prop_assert!(bytes == whole || file.metadata.is_empty());
+                prop_assert!(safetensors::SafeTensors::deserialize(&bytes).is_ok());
             }
         }
     }

@@ -48,6 +48,8 @@ pub trait Dtype: Real {
     -> Box<dyn Transform<Self>>;
     /// Values as they are stored.
     fn values(values: Vec<Self>) -> Values;
+    /// Stored values in this type; beyond its range they are infinite.
+    fn from_values(values: Values) -> Vec<Self>;
 }
 
 macro_rules! dtype {
@@ -72,6 +74,12 @@ macro_rules! dtype {
             }
             fn values(values: Vec<Self>) -> Values {
                 Values::$stored(values)
+            }
+            fn from_values(values: Values) -> Vec<Self> {
+                match values {
+                    Values::$stored(values) => values,
+                    other => other.to_f64().into_iter().map(Self::from_f64).collect(),
+                }
             }
         }
     };

@@ -227,6 +227,13 @@ impl Error {
             Self::Tensors(FileError::Read { .. }) | Self::NoModel { .. } => {
                 "give a run directory, such as runs/karpathy, or a .safetensors checkpoint in one".into()
             }
+            Self::Tensors(FileError::Foreign { foreign, .. }) => foreign.help.into(),
+            Self::Tensors(FileError::Dtype { .. }) => {
+                "write the weights as 32-bit floats, as in PyTorch's `tensor.float()`".into()
+            }
+            Self::Tensors(FileError::TooLarge { .. }) => {
+                "end other programs, raise the limit on memory, or take a smaller model".into()
+            }
             Self::Tensors(FileError::Digest { .. }) => {
                 "the file was changed or damaged after it was written: take another checkpoint".into()
             }

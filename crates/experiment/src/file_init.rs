@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use data_io::TensorFile;
+use data_io::{FileError, TensorFile};
 use registry::Part;
 use rnn_model::state_dict::{self, Tensor};
 use rnn_model::{InitError, Initializer};
@@ -18,6 +18,8 @@ pub struct FileInit {
     /// the safetensors file, relative to the config
     pub path: String,
 }
+
+const HELP: &str = "model.init.path is relative to the config file and names a .safetensors file";
 
 impl Part for FileInit {
     const NAME: &'static str = "file";
@@ -37,8 +39,10 @@ impl Initializer for FileInit {
         let file = TensorFile::read(Path::new(&self.path)).map_err(|error| InitError {
             place: error.path().display().to_string(),
             message: error.to_string(),
-            help: "model.init.path is relative to the config file and names a .safetensors file"
-                .into(),
+            help: match error {
+                FileError::Foreign { foreign, .. } => foreign.help.into(),
+                _ => HELP.into(),
+            },
         })?;
         let find = |name: &str| {
             let tensor = file.tensors.get(name)?;

@@ -24,17 +24,22 @@ impl Memory {
     }
 }
 
-/// Number of parameters and of values on the tape of one layer of size `dims`.
+/// Number of parameters of one layer of size `dims`.
+pub(crate) fn layer_params(cell: &dyn BuildLayer, dims: Dims, options: LayerOptions) -> u128 {
+    let layer = cell.f32(Dims { batch_size: 1, seq_len: 1, ..dims }, options);
+    layer.tensors().iter().map(|tensor| tensor.shape.len() as u128).sum()
+}
+
+/// Number of values on the tape of one layer of size `dims`.
 ///
 /// A tape grows linearly with the lanes, and for each lane with the steps, so two tiny layers tell
 /// what a large one would hold.
-pub(crate) fn layer_len(cell: &dyn BuildLayer, dims: Dims, options: LayerOptions) -> (u128, u128) {
-    let probe = |seq_len| cell.f32(Dims { batch_size: 1, seq_len, ..dims }, options);
+pub(crate) fn layer_tape(cell: &dyn BuildLayer, dims: Dims, options: LayerOptions) -> u128 {
+    let probe =
+        |seq_len| cell.f32(Dims { batch_size: 1, seq_len, ..dims }, options).tape_len() as u128;
     let (one, two) = (probe(1), probe(2));
-    let params: u128 = one.tensors().iter().map(|tensor| tensor.shape.len() as u128).sum();
-    let each = (two.tape_len() - one.tape_len()) as u128;
-    let once = one.tape_len() as u128 - each;
-    (params, dims.batch_size as u128 * (once + each * dims.seq_len as u128))
+    let (each, once) = (two - one, 2 * one - two);
+    dims.batch_size as u128 * (once + each * dims.seq_len as u128)
 }
 
 /// The memory in this machine, as far as the system tells.
@@ -74,7 +79,7 @@ mod tests {
             let options = LayerOptions::default();
             let layer = cell.f32(dims, options);
             assert_eq!(
-                layer_len(&*cell, dims, options).1,
+                layer_tape(&*cell, dims, options),
                 layer.tape_len() as u128,
                 "{}",
                 entry.name

@@ -196,6 +196,23 @@ fn cut(len: usize, split: [Share; 3]) -> [Range<usize>; 3] {
     [0..first, first..second, second..len]
 }
 
+/// Number of parameters of a model over `vocab_size` characters, found without building more than a
+/// layer of it for one step.
+pub(crate) fn count_params(config: &Config, vocab_size: usize) -> u128 {
+    let vocab = vocab_size as u128;
+    let hidden_size = config.model.hidden_size.as_usize() as u128;
+    let embedding_size = config.model.embedding_size.as_usize() as u128;
+    let n_layers = config.model.layers.as_usize() as u128;
+    let options = config.model.layer_options(Mode::Read);
+    let head = if config.model.tied { 0 } else { hidden_size * vocab };
+    // All layers but the first are alike.
+    let dims = layer_dims(config, vocab_size, 1, 1);
+    let layers = dims
+        .zip([1, n_layers - 1])
+        .map(|(dims, count)| count * memory::layer_params(&*config.cell, dims, options));
+    vocab * embedding_size + head + vocab + layers.sum::<u128>()
+}
+
 /// Number of parameters and memory of a run, found without taking any of that memory but that for
 /// the text.
 fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
@@ -206,8 +223,7 @@ fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
     let n_layers = config.model.layers.as_usize() as u128;
     let options = config.model.layer_options(Mode::Train);
 
-    let head = if config.model.tied { 0 } else { hidden_size * vocab };
-    let mut n_params = vocab * embedding_size + head + vocab;
+    let n_params = count_params(config, vocab_size);
     let mut activations = rows * (2 * vocab + 2 * hidden_size + 2 * embedding_size);
     if config.model.residual || 0.0 < config.model.dropout.get() {
         activations += n_layers * rows * 2 * hidden_size;
@@ -215,9 +231,7 @@ fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
     // All layers but the first are alike.
     let dims = layer_dims(config, vocab_size, rule.batch_size, rule.max_len());
     for (dims, count) in dims.zip([1, n_layers - 1]) {
-        let (params, tape) = memory::layer_len(&*config.cell, dims, options);
-        n_params += count * params;
-        activations += count * tape;
+        activations += count * memory::layer_tape(&*config.cell, dims, options);
     }
 
     // What an optimizer keeps grows with the parameters, so a tiny one tells what a large one would.

@@ -1,16 +1,28 @@
 //! A trained model as something that reads and writes text.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use data_io::{TensorFile, Tokenizer, Utf8Stream};
+use data_io::{StoredTensor, TensorFile, Tokenizer, Utf8Stream};
 use registry::Document;
 use rnn_model::state_dict::{self, Tensor};
 use rnn_model::{Generator, Sampler};
+use serde_json::Value;
+use tensor_core::Shape;
+use tensor_core::gemm::packed_len;
 use tensor_core::rng::Rng;
 
 use crate::checkpoint::FORMAT;
 use crate::config::Mode;
+use crate::prepare::count_params;
 use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, newest_checkpoint};
+
+/// The longest config that a checkpoint may hold: what is read of it takes many times its length.
+const MAX_CONFIG_LEN: usize = 256 << 10;
+
+/// Zeros that may fill up the weights, laid out for products, beyond twice as many as there are: a
+/// model thinner than that takes memory out of all proportion to its file.
+const MAX_FILLING: usize = 1 << 20;
 
 /// A checkpoint's model with its vocabulary and its state.
 pub struct TextModel {
@@ -42,6 +54,8 @@ pub struct Summary {
     pub n_params: usize,
     /// `model.dtype`.
     pub dtype: DtypeName,
+    /// BLAKE3 over the whole file, which was verified: 64 hexadecimal digits.
+    pub digest: String,
 }
 
 /// A generator without its number type.
@@ -75,41 +89,77 @@ impl TextModel {
     /// If there is none, or it is damaged, or another program's.
     pub fn open(path: &Path, parts: &Parts) -> Result<Self, Error> {
         let path = newest_checkpoint(path)?;
-        let file = TensorFile::read(&path)?;
+        let (file, digest) = TensorFile::read_with_digest(&path)?;
+        Self::from_file(file, digest, &path, parts)
+    }
+
+    /// The model in the bytes of a checkpoint; `path` is what an error calls them.
+    ///
+    /// # Errors
+    /// If they are damaged, or another program's.
+    pub fn from_bytes(bytes: &[u8], path: &Path, parts: &Parts) -> Result<Self, Error> {
+        let (file, digest) = TensorFile::from_bytes(bytes, path)?;
+        Self::from_file(file, digest, path, parts)
+    }
+
+    /// The file takes what memory it is worth, and a model of more parameters than it has values is
+    /// never built. So whatever it says of itself, all of it takes at most three times its length and
+    /// 32 MiB.
+    fn from_file(
+        file: TensorFile,
+        digest: Option<String>,
+        path: &Path,
+        parts: &Parts,
+    ) -> Result<Self, Error> {
+        let TensorFile { mut tensors, mut metadata } = file;
+        tensors.retain(|name, _| !name.starts_with("optimizer.") && !name.starts_with("state."));
         let foreign =
-            |reason: &str| Error::NoModel { path: path.clone(), reason: reason.to_owned() };
-        let entry = |key: &str| {
+            |reason: &str| Error::NoModel { path: path.to_owned(), reason: reason.to_owned() };
+        let mut entry = |key: &str| {
             let missing =
                 || foreign(&format!("not a checkpoint of this program: it has no `{key}`"));
-            file.metadata.get(key).ok_or_else(missing)
+            metadata.remove(key).ok_or_else(missing)
         };
         if entry("format")?.as_u64() != Some(FORMAT) {
             return Err(foreign("the checkpoint has a format this version does not know"));
         }
-        let config = entry("config")?.as_str().unwrap_or_default();
+        let step = entry("step")?.as_u64().ok_or_else(|| foreign("its step is no number"))?;
+        let config = entry("config")?;
+        let config = config.as_str().filter(|text| text.len() <= MAX_CONFIG_LEN);
+        let config = config.ok_or_else(|| foreign("its config is no text, or an endless one"))?;
         let document = Document::new(path.display().to_string(), config, [""; 0]);
         let config = Config::parse(&document, parts)
             .map_err(|error| foreign(&format!("its config does not fit this program: {error}")))?;
 
-        let symbols = entry("symbols")?.as_array().map(Vec::as_slice).unwrap_or_default();
-        let symbols: Option<Vec<_>> =
-            symbols.iter().map(|s| s.as_str().map(str::to_owned)).collect();
+        let symbols = match entry("symbols")? {
+            Value::Array(symbols) => symbols.into_iter().map(into_text).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
         let tokenizer = symbols.and_then(|symbols| config.tokenizer.restore(&symbols));
+        let tokenizer = tokenizer.filter(|tokenizer| tokenizer.vocab_size() != 0);
         let tokenizer = tokenizer.ok_or_else(|| foreign("its vocabulary is damaged"))?;
-        let vocab_size = tokenizer.vocab_size();
+        drop(metadata);
 
+        let vocab_size = tokenizer.vocab_size();
+        let n_values = tensors.values().map(|tensor| tensor.values.len() as u128).sum();
+        if !is_worth_building(&config, vocab_size, n_values) {
+            return Err(foreign(&format!(
+                "its config describes a larger model than its {n_values} weights make"
+            )));
+        }
         let (writer, n_params) = match config.model.dtype {
-            DtypeName::F32 => load::<f32>(&config, vocab_size, &file, &path)?,
-            DtypeName::F64 => load::<f64>(&config, vocab_size, &file, &path)?,
+            DtypeName::F32 => load::<f32>(&config, vocab_size, tensors, path)?,
+            DtypeName::F64 => load::<f64>(&config, vocab_size, tensors, path)?,
         };
         let summary = Summary {
-            step: entry("step")?.as_u64().unwrap_or_default(),
+            step,
             cell: config.cell.name,
             layers: config.model.layers.as_usize(),
             hidden_size: config.model.hidden_size.as_usize(),
             vocab_size,
             n_params,
             dtype: config.model.dtype,
+            digest: digest.unwrap_or_default(),
         };
         let opening = match config.source.opening() {
             "" => "\n",
@@ -170,22 +220,52 @@ impl TextModel {
     }
 }
 
+/// Whether a model over `vocab_size` characters has no more parameters than `n_values`, and takes no
+/// more memory than they do by far. Finding out takes no more memory either.
+fn is_worth_building(config: &Config, vocab_size: usize, n_values: u128) -> bool {
+    let width = |size: usize| size as u128;
+    let hidden_size = width(config.model.hidden_size.as_usize());
+    let embedding_size = width(config.model.embedding_size.as_usize());
+    // The output weights, or the embedding they are tied to, and any layer's bias.
+    let layers = width(config.model.layers.as_usize()) * hidden_size;
+    let least = width(vocab_size) * hidden_size.max(embedding_size) + layers;
+    least <= n_values && count_params(config, vocab_size) <= n_values
+}
+
+fn into_text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
 fn load<T: Dtype>(
     config: &Config,
     vocab_size: usize,
-    file: &TensorFile,
+    mut tensors: BTreeMap<String, StoredTensor>,
     path: &Path,
 ) -> Result<(Box<dyn Writer>, usize), Error> {
+    let no_model = |reason| Error::NoModel { path: path.to_owned(), reason };
     let model = build_model::<T>(config, Mode::Read, vocab_size, 1, 1);
     let n_params = model.layout().len();
+    let packed = model.layout().segments().iter().map(|segment| match segment.shape {
+        Shape::Matrix(k, n) => packed_len::<T>(k, n),
+        Shape::Vector(_) => 0,
+    });
+    if 2 * n_params + MAX_FILLING < packed.sum() {
+        return Err(no_model("its config describes a larger model than its weights make".into()));
+    }
     let mut theta = vec![T::ZERO; n_params];
     let find = |name: &str| {
-        let tensor = file.tensors.get(name)?;
-        let values = tensor.values.to_f64().into_iter().map(T::from_f64).collect();
-        Some(Tensor { name: name.to_owned(), shape: tensor.shape.clone(), values })
+        let (name, StoredTensor { shape, values }) = tensors.remove_entry(name)?;
+        Some(Tensor { name, shape, values: T::from_values(values) })
     };
     state_dict::import(model.layout(), &mut theta, find)
-        .map_err(|error| Error::NoModel { path: path.to_owned(), reason: error.message })?;
+        .map_err(|error| no_model(error.message))?;
+    drop(tensors);
+    if theta.iter().any(|value| !value.to_f64().is_finite()) {
+        return Err(no_model(format!("a weight is too large for {}", config.model.dtype)));
+    }
     let mut generator = Generator::new(model);
     generator.prepare(&theta);
     Ok((Box::new(Loaded { generator, theta }), n_params))

@@ -129,31 +129,30 @@ fn torch_shape(segment: &Segment) -> Vec<usize> {
 }
 
 /// For each value of PyTorch's tensor, in order, where it stands in ours.
-fn places(segment: &Segment) -> Vec<usize> {
+fn places(segment: &Segment) -> impl Iterator<Item = usize> {
     let (rows, cols) = match segment.shape {
+        Shape::Matrix(rows, cols) if segment.tensor == "w_e" => (1, rows * cols),
         Shape::Matrix(rows, cols) => (rows, cols),
         Shape::Vector(len) => (1, len),
     };
-    if segment.tensor == "w_e" {
-        return (0..rows * cols).collect();
-    }
-    let width = cols / segment.gates.len().max(1);
-    let mut columns: Vec<usize> = (0..cols).collect();
+    // For each of PyTorch's gates, which of ours it is.
+    let mut gates = vec![0; segment.gates.len().max(1)];
     for (ours, gate) in segment.gates.iter().enumerate() {
-        let theirs = torch_place(segment, gate);
-        for unit in 0..width {
-            columns[theirs * width + unit] = ours * width + unit;
-        }
+        gates[torch_place(segment, gate)] = ours;
     }
-    columns.iter().flat_map(|col| (0..rows).map(move |row| row * cols + col)).collect()
+    let width = cols / gates.len();
+    (0..cols).flat_map(move |col| {
+        let col = gates[col / width] * width + col % width;
+        (0..rows).map(move |row| row * cols + col)
+    })
 }
 
 fn to_torch<T: Real>(segment: &Segment, values: &[T]) -> Vec<T> {
-    places(segment).into_iter().map(|place| values[place]).collect()
+    places(segment).map(|place| values[place]).collect()
 }
 
 fn from_torch<T: Real>(segment: &Segment, torch: &[T], values: &mut [T]) {
-    for (place, value) in places(segment).into_iter().zip(torch) {
+    for (place, value) in places(segment).zip(torch) {
         values[place] = *value;
     }
 }

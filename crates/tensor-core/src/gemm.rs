@@ -68,6 +68,11 @@ impl<T: Real> Packed<T> {
     }
 }
 
+/// Number of values that a [`Packed`] of a matrix `[k, n]` holds: `n` counts in whole panels.
+pub fn packed_len<T: Real>(k: usize, n: usize) -> usize {
+    T::grid().len(k, n)
+}
+
 /// A matrix whose rows lie `stride` apart: those of one time step, say, among those of a window.
 #[derive(Clone, Copy, Debug)]
 pub struct Strided<'a, T> {

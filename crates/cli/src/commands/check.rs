@@ -1,18 +1,19 @@
 //! `cli check`: validates a config or a checkpoint without training.
 
 use std::io::{self, Write};
+use std::path::Path;
 
+use data_io::is_text;
 use experiment::{
     Error, Experiment, Parts, Summary, TextModel, in_bytes, newest_checkpoint, open_config,
 };
 
 use crate::args::CheckArgs;
+use crate::failure::printable;
 use crate::{Console, Failure};
 
 pub fn run(args: &CheckArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
-    let is_checkpoint =
-        args.path.is_dir() || args.path.extension().is_some_and(|end| end == "safetensors");
-    if is_checkpoint {
+    if is_model(&args.path) {
         if !args.overrides.is_empty() {
             return Err(Error::Argument {
                 place: "--set".into(),
@@ -23,7 +24,8 @@ pub fn run(args: &CheckArgs, parts: &Parts, console: &mut Console<'_>) -> Result
         }
         let path = newest_checkpoint(&args.path)?;
         let summary = TextModel::open(&path, parts)?.summary().clone();
-        return writeln!(console.out, "{}: {}, ok", path.display(), in_words(&summary))
+        let path = printable(&path.display().to_string());
+        return writeln!(console.out, "{path}: {}, ok", in_words(&summary))
             .map_err(Failure::Output);
     }
     let document = open_config(&args.path, &args.overrides)?;
@@ -31,10 +33,22 @@ pub fn run(args: &CheckArgs, parts: &Parts, console: &mut Console<'_>) -> Result
     print_plan(&experiment, console.out).map_err(Failure::Output)
 }
 
+/// Whether the path means a model: a directory, a `.safetensors` file, or one under any name but a
+/// config's that is no text.
+fn is_model(path: &Path) -> bool {
+    match path.extension() {
+        _ if path.is_dir() => true,
+        Some(end) if end == "safetensors" => true,
+        Some(end) if end == "toml" => false,
+        _ => !is_text(path),
+    }
+}
+
 fn in_words(summary: &Summary) -> String {
-    let Summary { step, cell, layers, hidden_size, vocab_size, n_params, dtype } = summary;
+    let Summary { step, cell, layers, hidden_size, vocab_size, n_params, dtype, digest } = summary;
     format!(
-        "step {step}, {cell} {layers}×{hidden_size}, {n_params} parameters in {dtype}, {vocab_size} symbols"
+        "step {step}, {cell} {layers}×{hidden_size}, {n_params} parameters in {dtype}, \
+         {vocab_size} symbols, digest {digest}"
     )
 }
 
