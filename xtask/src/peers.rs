@@ -2,7 +2,8 @@
 //!
 //! The others are timed by scripts of their own, which are no part of this project. Ours is timed
 //! before each of them and once more at the end, so that a machine that slows down slows down all.
-//! Both sides quote the best of about fifteen chunks, and the median.
+//! Both sides quote the median of about fifteen chunks: the best one may have made up for one that was
+//! held up.
 
 mod ours;
 mod scripts;
@@ -41,13 +42,12 @@ pub struct Args {
 }
 
 /// A line of the table.
-type Row = [String; 6];
+type Row = [String; 5];
 
-/// What was measured of one program: the time of a step, say.
+/// What was measured of one program: the median time of a step, say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     name: String,
-    best: f64,
     median: f64,
     /// Whether others used the machine meanwhile.
     noisy: bool,
@@ -56,8 +56,7 @@ pub struct Figure {
 impl Figure {
     fn of(name: &str, mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let (best, median) = (values[0], values[values.len() / 2]);
-        Self { name: name.to_owned(), best, median, noisy: false }
+        Self { name: name.to_owned(), median: values[values.len() / 2], noisy: false }
     }
 }
 
@@ -84,8 +83,7 @@ pub fn run(args: Args) -> crate::Result {
         rows.extend(start(&ours, &scripts, &workloads[0])?);
     }
 
-    let heading =
-        ["workload", "ours", "best peer", "peer / ours", "by medians", "ours of the limit"];
+    let heading = ["workload", "ours", "best peer", "peer / ours", "ours of the limit"];
     write!(io::stdout(), "{}", table::markdown(heading, &rows))?;
     for note in scripts.notes().iter().chain(ours.note()) {
         writeln!(io::stdout(), "\n{note}")?;
@@ -151,17 +149,16 @@ fn start(ours: &Ours, scripts: &Scripts, workload: &Workload) -> io::Result<Vec<
 /// Compares ours with the best. `at_limit` is the time that the products alone would take.
 fn row(title: &str, unit: &str, ours: &Figure, peers: &[Figure], at_limit: Option<f64>) -> Row {
     let none = || "-".to_owned();
-    let best = peers.iter().min_by(|a, b| a.best.total_cmp(&b.best));
+    let best = peers.iter().min_by(|a, b| a.median.total_cmp(&b.median));
     let noisy = |peer: &Figure| if peer.noisy { "\\*" } else { "" };
     let amount = |value: f64| format!("{value:.*} {unit}", usize::from(value < 100.0));
-    let peer = |peer: &Figure| format!("{}{}, {}", amount(peer.best), noisy(peer), peer.name);
+    let peer = |peer: &Figure| format!("{}{}, {}", amount(peer.median), noisy(peer), peer.name);
     [
         title.to_owned(),
-        amount(ours.best),
+        amount(ours.median),
         best.map_or_else(none, peer),
-        best.map_or_else(none, |peer| format!("{:.2}", peer.best / ours.best)),
         best.map_or_else(none, |peer| format!("{:.2}", peer.median / ours.median)),
-        at_limit.map_or_else(none, |limit| format!("{:.0} %", 100.0 * limit / ours.best)),
+        at_limit.map_or_else(none, |limit| format!("{:.0} %", 100.0 * limit / ours.median)),
     ]
 }
 
@@ -171,12 +168,11 @@ mod tests {
 
     #[test]
     fn a_line_compares_with_the_best_peer() {
-        let figure =
-            |name: &str, best, noisy| Figure { name: name.into(), best, median: best + 1.0, noisy };
+        let figure = |name: &str, median, noisy| Figure { name: name.into(), median, noisy };
         let peers = [figure("slow", 30.0, false), figure("quick", 15.0, true)];
         let line = row("W1", "µs", &figure("", 10.0, false), &peers, Some(4.0));
-        assert_eq!(line, ["W1", "10.0 µs", "15.0 µs\\*, quick", "1.50", "1.45", "40 %"]);
+        assert_eq!(line, ["W1", "10.0 µs", "15.0 µs\\*, quick", "1.50", "40 %"]);
         let alone = row("W1", "µs", &figure("", 10.0, false), &[], None);
-        assert_eq!(alone, ["W1", "10.0 µs", "-", "-", "-", "-"]);
+        assert_eq!(alone, ["W1", "10.0 µs", "-", "-", "-"]);
     }
 }

@@ -130,7 +130,7 @@ pub trait Layer<T: Real>: Send {
     fn carry(&self, state: &mut [T]);
 
     /// Goes back through the last window, given the same `theta` and `window` and the gradient `dy`
-    /// by its outputs.
+    /// by its outputs. Once: it may write over the tape.
     ///
     /// No gradient enters from the next window: that is where back-propagation is truncated.
     fn backward(

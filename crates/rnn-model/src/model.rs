@@ -367,7 +367,7 @@ impl<T: Real> Model<T> {
     }
 
     /// Goes back through the last window, after [`loss`](Self::loss), with the same `theta` and
-    /// window.
+    /// window. Once, for it uses up the tape.
     ///
     /// Accumulates into `grads`, laid out as `theta`. Overwrites `d_state`, laid out as the state,
     /// with the gradient by the state before the window.

@@ -188,9 +188,12 @@ pub struct Recurrent<T, C> {
 /// What is kept of a window. Row `lane·steps + t` of a tape is that of a lane at step `t`; a
 /// workspace has a row for each lane.
 struct Tapes<T> {
-    /// Pre-activations, then what the cell left of them, `gates·H` wide.
+    /// Pre-activations, then what the cell left of them, `gates·H` wide; on the way back the gradient
+    /// by them takes their place, row by row, because what does not fit into a cache costs more than
+    /// the arithmetic.
     a: Rows<T>,
-    /// `h[t-1]·W_hh` where the cell is handed it by itself, or it is normalized.
+    /// `h[t-1]·W_hh` where the cell is handed it by itself, or it is normalized; then the gradient by
+    /// that product.
     a_h: Rows<T>,
     /// The mixture, if there is one, `H` wide.
     m: Rows<T>,
@@ -199,17 +202,15 @@ struct Tapes<T> {
     h: Rows<T>,
     c_prev: Rows<T>,
     c: Rows<T>,
-    /// Gradient by `a`.
-    da: Rows<T>,
-    /// Gradient by the product `h[t-1]·W_hh`, where it is not that by `a`.
-    da_h: Rows<T>,
     /// Gradient by the product `m·W_mh`.
     da_m: Rows<T>,
     /// Normalize `x·W_xh`, `h[t-1]·W_hh` and `m·W_mh`. The first is the projection's.
     norm_h: Option<Norm<T>>,
     norm_m: Option<Norm<T>>,
-    /// Workspace: one step's `m·W_mh` where that is normalized, and the gradient by `m`.
+    /// Workspace: one step's `a` where it is mixed, and the product `m·W_mh` where that is normalized.
+    mixed: Rows<T>,
     a_m: Rows<T>,
+    /// Workspace: gradient by `m`.
     dm: Rows<T>,
     /// Workspace: gradients by `h[t-1]` and `c[t]`.
     dh: Rows<T>,
@@ -276,11 +277,10 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             h: tape(hidden_size),
             c_prev: tape(if_c(hidden_size)),
             c: tape(if_c(hidden_size)),
-            da: tape(gates * hidden_size),
-            da_h: tape(if is_apart { width_h } else { 0 }),
             da_m: tape(width_m),
             norm_h: norm(width_h),
             norm_m: norm(width_m),
+            mixed: lanes(if 0 < reads.1 { gates * hidden_size } else { 0 }),
             a_m: lanes(if_norm(width_m)),
             dm: lanes(if 0 < reads.1 { hidden_size } else { 0 }),
             dh: lanes(hidden_size),
@@ -342,12 +342,11 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             h: tapes.h.part_mut(0..rows),
             c_prev: tapes.c_prev.part_mut(0..rows),
             c: tapes.c.part_mut(0..rows),
-            da: tapes.da.part_mut(0..rows),
-            da_h: tapes.da_h.part_mut(0..rows),
             da_m: tapes.da_m.part_mut(0..rows),
             norm_x,
             norm_h: tapes.norm_h.as_mut().map(|norm| norm.part_mut(rows)),
             norm_m: tapes.norm_m.as_mut().map(|norm| norm.part_mut(rows)),
+            mixed: tapes.mixed.part_mut(lanes.clone()),
             a_m: tapes.a_m.part_mut(lanes.clone()),
             dm: tapes.dm.part_mut(lanes.clone()),
             dh: tapes.dh.part_mut(lanes.clone()),
@@ -401,12 +400,11 @@ struct Lanes<'a, T> {
     h: RowsMut<'a, T>,
     c_prev: RowsMut<'a, T>,
     c: RowsMut<'a, T>,
-    da: RowsMut<'a, T>,
-    da_h: RowsMut<'a, T>,
     da_m: RowsMut<'a, T>,
     norm_x: Option<NormMut<'a, T>>,
     norm_h: Option<NormMut<'a, T>>,
     norm_m: Option<NormMut<'a, T>>,
+    mixed: RowsMut<'a, T>,
     a_m: RowsMut<'a, T>,
     dm: RowsMut<'a, T>,
     dh: RowsMut<'a, T>,
@@ -430,12 +428,11 @@ impl<'a, T: Real> Lanes<'a, T> {
             h: self.h.take(rows),
             c_prev: self.c_prev.take(rows),
             c: self.c.take(rows),
-            da: self.da.take(rows),
-            da_h: self.da_h.take(rows),
             da_m: self.da_m.take(rows),
             norm_x: self.norm_x.as_mut().map(|norm| norm.take(rows)),
             norm_h: self.norm_h.as_mut().map(|norm| norm.take(rows)),
             norm_m: self.norm_m.as_mut().map(|norm| norm.take(rows)),
+            mixed: self.mixed.take(lanes),
             a_m: self.a_m.take(lanes),
             dm: self.dm.take(lanes),
             dh: self.dh.take(lanes),
@@ -595,13 +592,19 @@ impl<'a, T: Real> Lanes<'a, T> {
         self.d_vectors.flat_mut().fill(T::ZERO);
         let n_projection = common.part.n_vectors();
         for t in (0..common.steps).rev() {
+            if 0 < common.reads.1 {
+                for lane in 0..self.lanes.len() {
+                    let a = self.a.row(lane * common.steps + t);
+                    self.mixed.row_mut(lane).copy_from_slice(a);
+                }
+            }
             self.cell_backward(common, t, dy);
             if 0 < common.reads.1 {
                 self.mix_backward(common, t);
             }
             if 0 < common.reads.0 {
                 self.norm_backward(common, t);
-                let by_product = if self.da_h.is_empty() { &self.da } else { &self.da_h };
+                let by_product = if self.a_h.is_empty() { &self.a } else { &self.a_h };
                 let by_product = by_product.every(common.steps, t);
                 gemm_acc(by_product, common.w_hh_t, self.dh.view_mut());
             }
@@ -609,7 +612,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let row = index * common.steps + t;
                 let d_vectors = self.d_vectors.row_mut(index);
                 let (d_projection, d_vectors) = d_vectors.split_at_mut(n_projection);
-                let da = self.da.row_mut(row);
+                let da = self.a.row_mut(row);
                 common.part.backward_row(row, da, self.norm_x.as_mut(), d_projection);
                 // A text that starts here read no earlier step, but the initial state.
                 if common.starts(lane, t) {
@@ -623,16 +626,16 @@ impl<'a, T: Real> Lanes<'a, T> {
         }
     }
 
-    /// Where `h[t-1]·W_hh` is normalized, overwrites `da_h` with the gradient by what it was before.
+    /// Where `h[t-1]·W_hh` is normalized, overwrites `a_h` with the gradient by what it was before.
     fn norm_backward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
         let Some(norm) = &mut self.norm_h else { return };
         for lane in 0..self.lanes.len() {
             let row = lane * common.steps + t;
             if common.cell.recurrence() == Recurrence::Sum {
-                self.da_h.row_mut(row).copy_from_slice(self.da.row(row));
+                self.a_h.row_mut(row).copy_from_slice(self.a.row(row));
             }
             let d_gain = common.g_hh_in(self.d_vectors.row_mut(lane));
-            norm.backward(row, common.g_hh, self.da_h.row_mut(row), d_gain);
+            norm.backward(row, common.g_hh, self.a_h.row_mut(row), d_gain);
         }
     }
 
@@ -698,8 +701,8 @@ impl<'a, T: Real> Lanes<'a, T> {
                         if has_c {
                             store(&dc, self.dc.row_mut(lane), at);
                         }
-                        store_each(da, self.da.row_mut(row), at);
-                        store_each(da_h, self.da_h.row_mut(row), at);
+                        store_each(da, self.a.row_mut(row), at);
+                        store_each(da_h, self.a_h.row_mut(row), at);
                         store_each(few_d_own, d_own, at);
                     }
                 }
@@ -712,7 +715,7 @@ impl<'a, T: Real> Lanes<'a, T> {
         for lane in 0..self.lanes.len() {
             let row = lane * common.steps + t;
             let by_product = self.da_m.row_mut(row);
-            by_product.copy_from_slice(&self.da.row(row)[common.mixed.clone()]);
+            by_product.copy_from_slice(&self.a.row(row)[common.mixed.clone()]);
             if let Some(norm) = &mut self.norm_m {
                 let d_gain = common.g_mh_in(self.d_vectors.row_mut(lane));
                 norm.backward(row, common.g_mh, by_product, d_gain);
@@ -730,9 +733,9 @@ impl<'a, T: Real> Lanes<'a, T> {
                 for lane in 0..self.lanes.len() {
                     let row = lane * common.steps + t;
                     for at in (0..common.hidden_size).step_by(UNITS) {
-                        load_each(a, self.a.row(row), at);
+                        load_each(a, self.mixed.row(lane), at);
                         load_each(a_h, self.a_h.row(row), at);
-                        load_each(da, self.da.row(row), at);
+                        load_each(da, self.a.row(row), at);
                         let mut dh_prev = load(self.dh.row(lane), at);
                         common.cell.mix_backward(MixBackward {
                             a: a.as_flattened(),
@@ -744,8 +747,8 @@ impl<'a, T: Real> Lanes<'a, T> {
                             da_h: da_h.as_flattened_mut(),
                         });
                         store(&dh_prev, self.dh.row_mut(lane), at);
-                        store_each(da, self.da.row_mut(row), at);
-                        store_each(da_h, self.da_h.row_mut(row), at);
+                        store_each(da, self.a.row_mut(row), at);
+                        store_each(da_h, self.a_h.row_mut(row), at);
                     }
                 }
             },
@@ -817,9 +820,8 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
             &t.h,
             &t.c_prev,
             &t.c,
-            &t.da,
-            &t.da_h,
             &t.da_m,
+            &t.mixed,
             &t.a_m,
             &t.dm,
             &t.dh,
@@ -901,12 +903,12 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
             let rows = lanes.lanes.start * steps..lanes.lanes.end * steps;
             lanes.backward(&common, rows_of(dy, rows));
             if let Some(dx) = dx {
-                common.part.dx(&lanes.da, dx);
+                common.part.dx(&lanes.a, dx);
             }
         });
 
         let Self { at, reads, projection, drop_connect, tapes, .. } = self;
-        let Tapes { m, h_prev, da, da_h, da_m, dh, dc, d_vectors, .. } = &*tapes;
+        let Tapes { a: da, a_h: da_h, m, h_prev, da_m, dh, dc, d_vectors, .. } = &*tapes;
         if let Some(d_state) = grads.state {
             let (d_h, d_c) = d_state.split_at_mut(batch_size * hidden_size);
             d_h.copy_from_slice(dh.flat(0..batch_size));

@@ -22,6 +22,7 @@ use crate::{Aligned, Real};
 /// row by row.
 #[derive(Debug)]
 pub struct Packed<T> {
+    /// As long as the largest matrix so far needs.
     values: Aligned<T>,
     k: usize,
     n: usize,
@@ -53,18 +54,21 @@ impl<T: Real> Packed<T> {
         self.lay_out(flat(&b, "B"), (b.ncols(), b.nrows()), true, pool);
     }
 
-    /// Allocates only where the size changes.
+    /// Allocates only where it grows.
     fn lay_out(&mut self, b: &[T], (k, n): (usize, usize), is_transposed: bool, pool: &mut Pool) {
         let _phase = enter(Phase::Layout);
         (self.k, self.n) = (k, n);
         let grid = T::grid();
-        if self.values.len() != grid.len(k, n) {
-            self.values = Aligned::new(T::ZERO, grid.len(k, n));
+        let len = grid.len(k, n);
+        if self.values.len() < len {
+            self.values = Aligned::new(T::ZERO, len);
         }
-        let panels = self.values.chunks_exact_mut((k * grid.stride()).max(1)).zip(grid.panels(n));
-        pool.each(panels, |(to, (first, cols))| {
-            T::pack(Pack { b, k, n, is_transposed, first, cols, to });
+        let mut rest = &mut self.values[..len];
+        let panels = grid.panels(n).map(move |(first, cols)| {
+            let to = rest.split_off_mut(..k * grid.stride(cols)).expect("room for each panel");
+            Pack { b, k, n, is_transposed, first, cols, to }
         });
+        pool.each(panels, T::pack);
     }
 }
 
@@ -237,9 +241,9 @@ fn product_tn<const BLOCK: usize, T: Real>(
         let cols = B_COLS.min(n - col);
         for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
             let k = b.len() / n;
-            for (to, (first, cols)) in
-                b_block.chunks_exact_mut(k * grid.stride()).zip(grid.panels(cols))
-            {
+            let mut rest = &mut b_block[..];
+            for (first, cols) in grid.panels(cols) {
+                let to = rest.split_off_mut(..k * grid.stride(cols)).expect("room for each panel");
                 T::pack(Pack { b, k, n, is_transposed: false, first: col + first, cols, to });
             }
             for row in (0..rows).step_by(A_COLS) {
@@ -398,8 +402,8 @@ mod tests {
                     for level in Level::all().into_iter().rev() {
                         let grid = Grid::of::<$float>(level);
                         let mut values = vec![0.0; grid.len(k, n)];
-                        let panels = values.chunks_exact_mut((k * grid.stride()).max(1));
-                        for (to, (first, cols)) in panels.zip(grid.panels(n)) {
+                        for (first, cols) in grid.panels(n) {
+                            let to = &mut values[first * k..][..k * grid.stride(cols)];
                             let (b, is_transposed) = (&b[..], false);
                             plain_pack(grid, Pack { b, k, n, is_transposed, first, cols, to });
                         }
@@ -432,7 +436,7 @@ mod tests {
                         let grid = Grid::of::<$float>(level);
                         for (first, cols) in grid.panels(n) {
                             let run = |with: &dyn Fn(Pack<'_, $float>)| {
-                                let mut to = vec![-1.0; k * grid.stride()];
+                                let mut to = vec![-1.0; k * grid.stride(cols)];
                                 with(Pack { b: &b, k, n, is_transposed, first, cols, to: &mut to });
                                 to
                             };

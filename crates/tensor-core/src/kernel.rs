@@ -13,8 +13,7 @@ use crate::simd::Level;
 ///
 /// Only the first panel may have fewer vectors, and only the last one a vector that is not full. That
 /// one begins earlier and overlaps its neighbour: vector `v` of a panel holds the columns from
-/// `min(v·width, cols - width)` on. So a tile never has to look at the edge of B, and a panel is
-/// always full, where vectors run out with the last one once more.
+/// `min(v·width, cols - width)` on. So a tile never has to look at the edge of B.
 #[derive(Clone, Copy, Debug)]
 pub struct Grid {
     width: usize,
@@ -39,14 +38,14 @@ impl Grid {
         Self { width: bytes / size_of::<T>(), most }
     }
 
-    /// From one row of a panel to the next.
-    pub fn stride(self) -> usize {
-        self.width * self.most
+    /// From one row of a panel of `cols` columns to the next.
+    pub fn stride(self, cols: usize) -> usize {
+        cols.next_multiple_of(self.width)
     }
 
     /// Number of values of a matrix of `k` rows and `n` columns.
     pub fn len(self, k: usize, n: usize) -> usize {
-        self.panels(n).count() * k * self.stride()
+        k * self.stride(n)
     }
 
     /// First column and number of columns of each panel.
@@ -82,7 +81,7 @@ pub struct Pack<'a, T> {
 pub(crate) fn plain_pack<T: Copy>(grid: Grid, pack: Pack<'_, T>) {
     let Pack { b, k, n, is_transposed, first, cols, to } = pack;
     let (row, col) = if is_transposed { (1, k) } else { (n, 1) };
-    for (p, to) in to.chunks_exact_mut(grid.stride()).enumerate() {
+    for (p, to) in to.chunks_exact_mut(grid.stride(cols)).enumerate() {
         for (v, to) in to.chunks_exact_mut(grid.width).enumerate() {
             let place = first + (v * grid.width).min(cols.saturating_sub(grid.width));
             for (lane, to) in to.iter_mut().enumerate().take(cols) {
@@ -135,10 +134,11 @@ pub struct Product<'a, T> {
     pub(crate) store: Store<'a, T>,
 }
 
-/// Some columns of B, in rows of `P` values.
+/// Some columns of B.
 #[derive(Clone, Copy, Debug)]
-struct Panel<'a, T, const P: usize> {
-    rows: &'a [[T; P]],
+struct Panel<'a, T> {
+    /// Rows of as many vectors as its columns fill.
+    values: &'a [T],
     /// Its columns in B are `first..first + cols`.
     first: usize,
     cols: usize,
@@ -146,29 +146,27 @@ struct Panel<'a, T, const P: usize> {
 
 impl<'a, T> Right<'a, T> {
     #[inline(always)]
-    fn panels<const P: usize>(self, grid: Grid) -> impl Iterator<Item = Panel<'a, T, P>> {
+    fn panels(self, grid: Grid) -> impl Iterator<Item = Panel<'a, T>> {
         let Self { values, k, n } = self;
-        let rows = values.as_chunks().0;
-        grid.panels(n).enumerate().map(move |(index, (first, cols))| Panel {
-            rows: &rows[index * k..][..k],
-            first,
-            cols,
+        grid.panels(n).map(move |(first, cols)| {
+            // Only the last panel has a vector that is not full.
+            Panel { values: &values[first * k..][..k * grid.stride(cols)], first, cols }
         })
     }
 }
 
 /// The definition of a product, for a B of which no vectors overlap; what any number type can do.
 #[inline(always)]
-pub(crate) fn plain<T: Real, const P: usize>(grid: Grid, product: Product<'_, T>) {
+pub(crate) fn plain<T: Real>(grid: Grid, product: Product<'_, T>) {
     let Product { a, b, rows, c, stride, store } = product;
-    for Panel { rows: b, first, cols } in b.panels::<P>(grid) {
+    for Panel { values, first, cols } in b.panels(grid) {
         for i in 0..rows {
             let c = &mut c[i * stride + first..][..cols];
-            let mut sums = [T::ZERO; P];
+            let mut sums = [T::ZERO; WIDEST];
             if store == Store::Continue {
                 sums[..cols].copy_from_slice(c);
             }
-            for (k, b) in b.iter().enumerate() {
+            for (k, b) in values.chunks_exact(grid.stride(cols)).enumerate() {
                 let scale = a.values[(a.first + i) * a.row + k * a.step];
                 for (sum, b) in sums[..cols].iter_mut().zip(b) {
                     *sum = scale.mul_add(*b, *sum);
@@ -196,18 +194,15 @@ macro_rules! kernel {
     ($multiply:ident, $pack:ident, $float:ident, $vector:ident) => {
         /// [`plain`] with vectors.
         pub(crate) fn $multiply(level: Level, product: Product<'_, $float>) {
-            const SIZE: usize = size_of::<$float>();
             let grid = Grid::of::<$float>(level);
             match level {
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512(simd) => {
-                    $multiply::all::<_, 4, { 4 * 64 / SIZE }>(simd, grid, product)
-                }
+                Level::Avx512(simd) => $multiply::all::<_, 4, 1>(simd, grid, product),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2(simd) => $multiply::all::<_, 2, { 2 * 32 / SIZE }>(simd, grid, product),
+                Level::Avx2(simd) => $multiply::all::<_, 2, 3>(simd, grid, product),
                 #[cfg(target_arch = "aarch64")]
-                Level::Neon(simd) => $multiply::all::<_, 4, { 4 * 16 / SIZE }>(simd, grid, product),
-                Level::Plain => plain::<_, WIDEST>(grid, product),
+                Level::Neon(simd) => $multiply::all::<_, 4, 1>(simd, grid, product),
+                Level::Plain => plain(grid, product),
             }
         }
 
@@ -217,11 +212,11 @@ macro_rules! kernel {
             let grid = Grid::of::<$float>(level);
             match level {
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512(simd) => $multiply::pack::<_, { 64 / SIZE }, 4>(simd, grid, pack),
+                Level::Avx512(simd) => $multiply::pack::<_, { 64 / SIZE }>(simd, grid, pack),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2(simd) => $multiply::pack::<_, { 32 / SIZE }, 2>(simd, grid, pack),
+                Level::Avx2(simd) => $multiply::pack::<_, { 32 / SIZE }>(simd, grid, pack),
                 #[cfg(target_arch = "aarch64")]
-                Level::Neon(simd) => $multiply::pack::<_, { 16 / SIZE }, 4>(simd, grid, pack),
+                Level::Neon(simd) => $multiply::pack::<_, { 16 / SIZE }>(simd, grid, pack),
                 Level::Plain => plain_pack(grid, pack),
             }
         }
@@ -235,8 +230,9 @@ macro_rules! kernel {
                 Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, plain, plain_pack,
             };
 
+            /// Of a single row, `OTHERS` panels are multiplied beside one.
             #[inline(always)]
-            pub fn all<S: Simd, const MOST: usize, const P: usize>(
+            pub fn all<S: Simd, const MOST: usize, const OTHERS: usize>(
                 simd: S,
                 grid: Grid,
                 product: Product<'_, $float>,
@@ -246,88 +242,78 @@ macro_rules! kernel {
                 if b.n < width {
                     simd.vectorize(
                         #[inline(always)]
-                        || plain::<_, P>(grid, Product { a, b, rows, c, stride, store }),
+                        || plain(grid, Product { a, b, rows, c, stride, store }),
                     );
                     return;
                 }
                 if rows == 1 && a.step == 1 {
-                    match MOST {
-                        2 => lines::<S, MOST, P, 4>(simd, grid, a, b, c, store),
-                        _ => lines::<S, MOST, P, 2>(simd, grid, a, b, c, store),
-                    }
+                    lines::<S, MOST, OTHERS>(simd, grid, a, b, c, store);
                     return;
                 }
                 for first in (0..rows).step_by(ROW_BLOCK) {
                     let rows = ROW_BLOCK.min(rows - first);
                     // Spread evenly over as few tiles as will do.
                     let tiles = rows.div_ceil(ROWS);
-                    for panel in b.panels::<P>(grid) {
+                    for panel in b.panels(grid) {
                         for tile in 0..tiles {
                             let begin = first + rows * tile / tiles;
                             let end = first + rows * (tile + 1) / tiles;
                             let c = &mut c[begin * stride + panel.first..];
                             let a = Left { first: a.first + begin, ..a };
                             let at = Tile { a, b: panel, c, stride, store };
-                            pick::<S, MOST, P>(simd, end - begin, panel.cols.div_ceil(width), at);
+                            pick::<S, MOST>(simd, end - begin, panel.cols.div_ceil(width), at);
                         }
                     }
                 }
             }
 
             /// Some rows and columns of C.
-            struct Tile<'a, const P: usize> {
+            struct Tile<'a> {
                 a: Left<'a, $float>,
-                b: Panel<'a, $float, P>,
+                b: Panel<'a, $float>,
                 c: &'a mut [$float],
                 stride: usize,
                 store: Store<'a, $float>,
             }
 
             #[inline(always)]
-            fn pick<S: Simd, const MOST: usize, const P: usize>(
-                s: S,
-                rows: usize,
-                vectors: usize,
-                at: Tile<'_, P>,
-            ) {
+            fn pick<S: Simd, const MOST: usize>(s: S, rows: usize, vectors: usize, at: Tile<'_>) {
                 match (rows, vectors) {
-                    (1, 1) => tile::<S, P, 1, 1>(s, at),
-                    (2, 1) => tile::<S, P, 2, 1>(s, at),
-                    (3, 1) => tile::<S, P, 3, 1>(s, at),
-                    (4, 1) => tile::<S, P, 4, 1>(s, at),
-                    (5, 1) => tile::<S, P, 5, 1>(s, at),
-                    (6, 1) => tile::<S, P, 6, 1>(s, at),
-                    (1, 2) => tile::<S, P, 1, 2>(s, at),
-                    (2, 2) => tile::<S, P, 2, 2>(s, at),
-                    (3, 2) => tile::<S, P, 3, 2>(s, at),
-                    (4, 2) => tile::<S, P, 4, 2>(s, at),
-                    (5, 2) => tile::<S, P, 5, 2>(s, at),
-                    (6, 2) => tile::<S, P, 6, 2>(s, at),
-                    (1, 3) if 3 <= MOST => tile::<S, P, 1, 3>(s, at),
-                    (2, 3) if 3 <= MOST => tile::<S, P, 2, 3>(s, at),
-                    (3, 3) if 3 <= MOST => tile::<S, P, 3, 3>(s, at),
-                    (4, 3) if 3 <= MOST => tile::<S, P, 4, 3>(s, at),
-                    (5, 3) if 3 <= MOST => tile::<S, P, 5, 3>(s, at),
-                    (6, 3) if 3 <= MOST => tile::<S, P, 6, 3>(s, at),
-                    (1, 4) if 4 <= MOST => tile::<S, P, 1, 4>(s, at),
-                    (2, 4) if 4 <= MOST => tile::<S, P, 2, 4>(s, at),
-                    (3, 4) if 4 <= MOST => tile::<S, P, 3, 4>(s, at),
-                    (4, 4) if 4 <= MOST => tile::<S, P, 4, 4>(s, at),
-                    (5, 4) if 4 <= MOST => tile::<S, P, 5, 4>(s, at),
-                    (6, 4) if 4 <= MOST => tile::<S, P, 6, 4>(s, at),
+                    (1, 1) => tile::<S, 1, 1>(s, at),
+                    (2, 1) => tile::<S, 2, 1>(s, at),
+                    (3, 1) => tile::<S, 3, 1>(s, at),
+                    (4, 1) => tile::<S, 4, 1>(s, at),
+                    (5, 1) => tile::<S, 5, 1>(s, at),
+                    (6, 1) => tile::<S, 6, 1>(s, at),
+                    (1, 2) => tile::<S, 1, 2>(s, at),
+                    (2, 2) => tile::<S, 2, 2>(s, at),
+                    (3, 2) => tile::<S, 3, 2>(s, at),
+                    (4, 2) => tile::<S, 4, 2>(s, at),
+                    (5, 2) => tile::<S, 5, 2>(s, at),
+                    (6, 2) => tile::<S, 6, 2>(s, at),
+                    (1, 3) if 3 <= MOST => tile::<S, 1, 3>(s, at),
+                    (2, 3) if 3 <= MOST => tile::<S, 2, 3>(s, at),
+                    (3, 3) if 3 <= MOST => tile::<S, 3, 3>(s, at),
+                    (4, 3) if 3 <= MOST => tile::<S, 4, 3>(s, at),
+                    (5, 3) if 3 <= MOST => tile::<S, 5, 3>(s, at),
+                    (6, 3) if 3 <= MOST => tile::<S, 6, 3>(s, at),
+                    (1, 4) if 4 <= MOST => tile::<S, 1, 4>(s, at),
+                    (2, 4) if 4 <= MOST => tile::<S, 2, 4>(s, at),
+                    (3, 4) if 4 <= MOST => tile::<S, 3, 4>(s, at),
+                    (4, 4) if 4 <= MOST => tile::<S, 4, 4>(s, at),
+                    (5, 4) if 4 <= MOST => tile::<S, 5, 4>(s, at),
+                    (6, 4) if 4 <= MOST => tile::<S, 6, 4>(s, at),
                     _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
                 }
             }
 
             #[inline(always)]
-            fn tile<S: Simd, const P: usize, const R: usize, const V: usize>(
-                simd: S,
-                tile: Tile<'_, P>,
-            ) {
+            fn tile<S: Simd, const R: usize, const V: usize>(simd: S, tile: Tile<'_>) {
                 simd.vectorize(
                     #[inline(always)]
                     || {
-                        let Tile { a, b: Panel { rows: b, first, cols }, c, stride, store } = tile;
+                        let Tile { a, b: Panel { values, first, cols }, c, stride, store } = tile;
+                        let b = values.chunks_exact(V * S::$vector::LEN);
                         let at = places::<S, V>(cols);
                         let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
                         if store == Store::Continue {
@@ -338,7 +324,7 @@ macro_rules! kernel {
                         if a.step == 1 {
                             let rows: [_; R] =
                                 from_fn(|r| &a.values[(a.first + r) * a.row..][..b.len()]);
-                            for (p, b) in b.iter().enumerate() {
+                            for (p, b) in b.enumerate() {
                                 let b: [_; V] = vectors(simd, b);
                                 for r in 0..R {
                                     let scale = S::$vector::splat(simd, rows[r][p]);
@@ -370,9 +356,9 @@ macro_rules! kernel {
                 );
             }
 
-            /// One row, `N` panels at once: the chains of one alone would wait for each other.
+            /// One row, some panels at once: the chains of one alone would wait for each other.
             #[inline(always)]
-            fn lines<S: Simd, const V: usize, const P: usize, const N: usize>(
+            fn lines<S: Simd, const MOST: usize, const OTHERS: usize>(
                 simd: S,
                 grid: Grid,
                 a: Left<'_, $float>,
@@ -380,42 +366,92 @@ macro_rules! kernel {
                 c: &mut [$float],
                 store: Store<'_, $float>,
             ) {
-                let a = &a.values[a.first * a.row..];
-                let mut panels = b.panels::<P>(grid);
+                let a = &a.values[a.first * a.row..][..b.k];
+                let mut panels = b.panels(grid);
                 while let Some(one) = panels.next() {
-                    // Where panels run out, one is computed twice.
-                    let panels: [_; N] =
-                        from_fn(|n| if n == 0 { one } else { panels.next().unwrap_or(one) });
-                    simd.vectorize(
-                        #[inline(always)]
-                        || {
-                            let at = panels.map(|panel| places::<S, V>(panel.cols));
-                            let mut sums = [[S::$vector::splat(simd, 0.0); V]; N];
-                            if store == Store::Continue {
-                                for n in 0..N {
-                                    sums[n] = load(simd, &c[panels[n].first..], at[n]);
-                                }
-                            }
-                            let rows = panels.map(|panel| &panel.rows[..b.k]);
-                            for (p, a) in a[..b.k].iter().enumerate() {
-                                let scale = S::$vector::splat(simd, *a);
-                                for n in 0..N {
-                                    let b: [_; V] = vectors(simd, &rows[n][p]);
-                                    for v in 0..V {
-                                        sums[n][v] = scale.mul_add(b[v], sums[n][v]);
-                                    }
-                                }
-                            }
-                            for n in 0..N {
-                                let Panel { first, .. } = panels[n];
-                                finish(simd, store, first, &c[first..], at[n], &mut sums[n]);
-                            }
-                            for n in 0..N {
-                                put(simd, sums[n], &mut c[panels[n].first..], at[n]);
-                            }
-                        },
-                    );
+                    let vectors = one.cols.div_ceil(S::$vector::LEN);
+                    let at = Line { a, c: &mut *c, store };
+                    if let Some(other) = panels.next() {
+                        // Where panels run out, one is computed twice.
+                        let others =
+                            from_fn(
+                                |n| {
+                                    if n == 0 { other } else { panels.next().unwrap_or(other) }
+                                },
+                            );
+                        match vectors {
+                            1 => line::<S, 1, MOST, OTHERS>(simd, one, others, at),
+                            2 => line::<S, 2, MOST, OTHERS>(simd, one, others, at),
+                            3 => line::<S, 3, MOST, OTHERS>(simd, one, others, at),
+                            _ => line::<S, MOST, MOST, OTHERS>(simd, one, others, at),
+                        }
+                    } else {
+                        match vectors {
+                            1 => line::<S, 1, MOST, 0>(simd, one, [], at),
+                            2 => line::<S, 2, MOST, 0>(simd, one, [], at),
+                            3 => line::<S, 3, MOST, 0>(simd, one, [], at),
+                            _ => line::<S, MOST, MOST, 0>(simd, one, [], at),
+                        }
+                    }
                 }
+            }
+
+            /// A row of A and one of C.
+            struct Line<'a> {
+                a: &'a [$float],
+                c: &'a mut [$float],
+                store: Store<'a, $float>,
+            }
+
+            /// One panel of `U` vectors and `N` others of `V`.
+            #[inline(always)]
+            fn line<S: Simd, const U: usize, const V: usize, const N: usize>(
+                simd: S,
+                one: Panel<'_, $float>,
+                others: [Panel<'_, $float>; N],
+                line: Line<'_>,
+            ) {
+                simd.vectorize(
+                    #[inline(always)]
+                    || {
+                        let Line { a, c, store } = line;
+                        let at_one = places::<S, U>(one.cols);
+                        let at = others.map(|panel| places::<S, V>(panel.cols));
+                        let mut ones = [S::$vector::splat(simd, 0.0); U];
+                        let mut sums = [[S::$vector::splat(simd, 0.0); V]; N];
+                        if store == Store::Continue {
+                            ones = load(simd, &c[one.first..], at_one);
+                            for n in 0..N {
+                                sums[n] = load(simd, &c[others[n].first..], at[n]);
+                            }
+                        }
+                        let stride = V * S::$vector::LEN;
+                        let rows = others.map(|panel| &panel.values[..a.len() * stride]);
+                        let rows_of_one = one.values.chunks_exact(U * S::$vector::LEN);
+                        for ((p, a), b) in a.iter().enumerate().zip(rows_of_one) {
+                            let scale = S::$vector::splat(simd, *a);
+                            let b: [_; U] = vectors(simd, b);
+                            for u in 0..U {
+                                ones[u] = scale.mul_add(b[u], ones[u]);
+                            }
+                            for n in 0..N {
+                                let b: [_; V] = vectors(simd, &rows[n][p * stride..][..stride]);
+                                for v in 0..V {
+                                    sums[n][v] = scale.mul_add(b[v], sums[n][v]);
+                                }
+                            }
+                        }
+                        finish(simd, store, one.first, &c[one.first..], at_one, &mut ones);
+                        for n in 0..N {
+                            let Panel { first, .. } = others[n];
+                            finish(simd, store, first, &c[first..], at[n], &mut sums[n]);
+                        }
+                        put(simd, ones, &mut c[one.first..], at_one);
+                        for n in 0..N {
+                            put(simd, sums[n], &mut c[others[n].first..], at[n]);
+                        }
+                    },
+                );
             }
 
             // Loops instead of `map` and `from_fn`, whose insides are not compiled for the level.
@@ -478,19 +514,12 @@ macro_rules! kernel {
 
             /// The vectors in a row of a panel.
             #[inline(always)]
-            fn vectors<S: Simd, const P: usize, const V: usize>(
-                simd: S,
-                row: &[$float; P],
-            ) -> [S::$vector; V] {
+            fn vectors<S: Simd, const V: usize>(simd: S, row: &[$float]) -> [S::$vector; V] {
                 load(simd, row, places::<S, V>(V * S::$vector::LEN))
             }
 
             #[inline(always)]
-            pub fn pack<S: Simd, const W: usize, const V: usize>(
-                simd: S,
-                grid: Grid,
-                pack: Pack<'_, $float>,
-            ) {
+            pub fn pack<S: Simd, const W: usize>(simd: S, grid: Grid, pack: Pack<'_, $float>) {
                 let Pack { b, k, n, is_transposed, first, cols, to } = pack;
                 if cols < W || k < W {
                     plain_pack(grid, Pack { b, k, n, is_transposed, first, cols, to });
@@ -499,30 +528,47 @@ macro_rules! kernel {
                 simd.vectorize(
                     #[inline(always)]
                     || {
-                        let at = places::<S, V>(cols);
+                        let stride = grid.stride(cols);
                         if !is_transposed {
-                            for (to, b) in to.chunks_exact_mut(V * W).zip(b.chunks_exact(n)) {
-                                let vectors = load(simd, &b[first..][..cols], at);
-                                put(simd, vectors, to, places::<S, V>(V * W));
+                            let from = b.chunks_exact(n).map(|b| &b[first..][..cols]);
+                            match stride / W {
+                                1 => copy::<S, 1>(simd, from, cols, to),
+                                2 => copy::<S, 2>(simd, from, cols, to),
+                                3 => copy::<S, 3>(simd, from, cols, to),
+                                _ => copy::<S, 4>(simd, from, cols, to),
                             }
                             return;
                         }
-                        for (v, at) in at.into_iter().enumerate() {
+                        let places = (0..stride / W).map(|v| (v * W).min(cols - W)).enumerate();
+                        for (v, place) in places {
                             // Squares; the last one may overlap, and write the same once more.
                             for p in (0..k).step_by(W).map(|p| p.min(k - W)) {
                                 let mut rows = [S::$vector::splat(simd, 0.0); W];
                                 for (r, row) in rows.iter_mut().enumerate() {
-                                    let from = &b[(first + at + r) * k + p..][..W];
+                                    let from = &b[(first + place + r) * k + p..][..W];
                                     *row = S::$vector::from_slice(simd, from);
                                 }
                                 for (r, row) in transpose::<S, W>(rows).iter().enumerate() {
-                                    let to = &mut to[(p + r) * V * W + v * W..][..W];
-                                    row.store_slice(to);
+                                    row.store_slice(&mut to[(p + r) * stride + v * W..][..W]);
                                 }
                             }
                         }
                     },
                 );
+            }
+
+            /// Rows of `V` vectors, one after the other.
+            #[inline(always)]
+            fn copy<'a, S: Simd, const V: usize>(
+                simd: S,
+                from: impl Iterator<Item = &'a [$float]>,
+                cols: usize,
+                to: &mut [$float],
+            ) {
+                let (at, in_row) = (places::<S, V>(cols), places::<S, V>(V * S::$vector::LEN));
+                for (to, from) in to.chunks_exact_mut(V * S::$vector::LEN).zip(from) {
+                    put::<S, V>(simd, load(simd, from, at), to, in_row);
+                }
             }
 
             /// A square turned over.

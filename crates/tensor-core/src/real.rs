@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use crate::kernel::{self, Grid, Pack, Product, WIDEST};
+use crate::kernel::{self, Grid, Pack, Product};
 use crate::math;
 use crate::simd::Level;
 
@@ -85,7 +85,7 @@ pub trait Real:
     /// The product that all others are made of.
     #[doc(hidden)]
     fn multiply(product: Product<'_, Self>) {
-        kernel::plain::<Self, WIDEST>(Self::grid(), product);
+        kernel::plain(Self::grid(), product);
     }
 }
 

@@ -133,7 +133,6 @@ fn figure(line: &str, workload: &str) -> Option<Figure> {
     let (name, _) = rest.split_once("threads=")?;
     Some(Figure {
         name: name.trim().to_owned(),
-        best: number_after(rest, " min=")?,
         median: number_after(rest, " us_per_iter=")?,
         noisy: rest.contains("NOISY-MACHINE"),
     })
@@ -148,9 +147,8 @@ fn start(line: &str) -> Option<(Figure, Figure)> {
         return None;
     }
     let memory = number_after(rest, " peak_rss_MiB=")?;
-    let (best, median) = (number_after(rest, " min=")?, number_after(rest, " median=")?);
-    let figure = |best, median| Figure { name: name.clone(), best, median, noisy: false };
-    Some((figure(best, median), figure(memory, memory)))
+    let figure = |median| Figure { name: name.clone(), median, noisy: false };
+    Some((figure(number_after(rest, " median=")?), figure(memory)))
 }
 
 /// `limit W2 … = 3107.00 MFLOP -> 25000.0 us at 124.3 GFLOP/s (threads=1)`
@@ -174,7 +172,7 @@ mod tests {
             us_per_iter=   81234.5 min=   79000.1 cpu_us=   81000.0 cpu_min=   78900.0 \
             chars_per_s=     30775 quiet=15 noisy=0 first_call_s=0.12 ";
         let name = "torch LSTM adam-fused one-hot".to_owned();
-        let expected = Figure { name, best: 79000.1, median: 81234.5, noisy: false };
+        let expected = Figure { name, median: 81234.5, noisy: false };
         assert_eq!(figure(line, "W2"), Some(expected.clone()));
         let noisy = figure(&format!("{line} NOISY-MACHINE "), "W2");
         assert_eq!(noisy, Some(Figure { noisy: true, ..expected }));
@@ -185,7 +183,7 @@ mod tests {
         let line = "W6 torch nn.RNN             first_iteration_ms median=    2210 min=    2100 \
             peak_rss_MiB=  310.2";
         let (time, memory) = start(line).expect("a figure");
-        assert_eq!((time.best, time.median, memory.best), (2100.0, 2210.0, 310.2));
+        assert_eq!((time.median, memory.median), (2210.0, 310.2));
         assert_eq!(time.name, "torch nn.RNN");
         assert_eq!(start(&line.replace("torch nn.RNN", "import torch")), None);
 

@@ -23,8 +23,8 @@ fn no_output_has_a_gradient_by_a_later_input_another_lane_or_what_was_before_a_r
         let window = LayerWindow { x: Input::Dense(x.view()), resets };
         let mut pool = Pool::default();
         layer.prepare(&theta, window.x, &mut pool);
-        layer.forward(&theta, window, &state, &mut pool);
         for (to, to_lane) in places() {
+            layer.forward(&theta, window, &state, &mut pool);
             let mut dy = Array2::zeros((STEPS * DIMS.batch_size, DIMS.hidden_size));
             dy.row_mut(row(to, to_lane)).assign(&ndarray::arr1(&[0.7, -0.4, 1.1, 0.5]));
             // What is overwritten starts as NaN, which is no zero.
