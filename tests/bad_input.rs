@@ -279,15 +279,47 @@ fn models_and_primes_that_are_refused() {
         output.err
     );
 
-    for (name, content) in
-        [("text", &b"hello"[..]), ("empty", b""), ("half", &bytes[..bytes.len() / 2])]
-    {
-        let path = directory.path().join(format!("{name}.safetensors"));
+    let check_file = |name: &str, content: &[u8], expected: &str| {
+        let path = directory.path().join(name).display().to_string();
         std::fs::write(&path, content).expect("writable");
-        let output = cli(&["check", &path.display().to_string()]);
-        assert_eq!(output.code, 5, "{name}: {}", output.err);
-        assert!(output.err.contains(": not a safetensors file: "), "{name}: {}", output.err);
-    }
+        check(&["check", &path], 5, &format!("error: {name}: {expected}"));
+        check(&["sample", &path], 5, &format!("error: {name}: {expected}"));
+    };
+    let no = |reason: &str| format!("not a safetensors file: {reason}");
+    check_file("half.safetensors", &bytes[..bytes.len() / 2], &{
+        let header_len = u64::from_le_bytes(*bytes.first_chunk().expect("a length")) as usize;
+        let (described, found) = (bytes.len() - 8 - header_len, bytes.len() / 2 - 8 - header_len);
+        no(&format!("its header describes {described} bytes, not {found}"))
+    });
+    check_file("empty.safetensors", b"", &no("it is empty"));
+    check_file("hello.safetensors", b"hello", &no("it is text"));
+    check_file("seven.safetensors", b"\x01\0\0\0\0\0\0", &no("it is too short to have a header"));
+    let zip = no("it is a zip archive, as `torch.save` and `numpy.savez` write");
+    check_file("model.pt", b"PK\x03\x04\x00", &zip);
+    check_file("pickle.pkl", b"\x80\x04\x95", &no("it is a Python pickle"));
+    check_file(
+        "model.t7",
+        b"\x04\0\0\0\x01\0\0\0",
+        &no("it is a Torch7 file, as Lua's `torch.save` writes"),
+    );
+    check_file("model.gguf", b"GGUF\x03", &no("it is a GGUF file, as llama.cpp reads"));
+    check_file("model.h5", b"\x89HDF\r\n\x1a\n", &no("it is an HDF5 file, as Keras writes"));
+    check_file("model.gz", b"\x1f\x8b\x08", &no("it is compressed with gzip"));
+    check_file("page.safetensors", b"<!doctype html>", &no("it is a web page in HTML"));
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
+    let lfs = no("it is a Git LFS pointer, which stands for the file");
+    check_file("pointer.safetensors", pointer, &lfs);
+    let half = br#"{"w":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}"#;
+    let half = [&(half.len() as u64).to_le_bytes()[..], half, &[0, 0]].concat();
+    check_file("f16.safetensors", &half, "tensor `w` is F16, not F32 or F64");
+    let other = [&2_u64.to_le_bytes()[..], b"{}"].concat();
+    let foreign = "not a checkpoint of this program: it has no `format`";
+    check_file("other.safetensors", &other, foreign);
+    check(
+        &["sample", "/dev/null"],
+        5,
+        "error: /dev/null: not a run directory: it has no checkpoints",
+    );
 }
 
 #[test]

@@ -24,9 +24,10 @@ impl Memory {
     }
 }
 
-/// Number of parameters of one layer of size `dims`.
+/// Number of parameters of one layer of size `dims`. A layer without lanes has no tape: however wide
+/// it is, it takes next to no memory.
 pub(crate) fn layer_params(cell: &dyn BuildLayer, dims: Dims, options: LayerOptions) -> u128 {
-    let layer = cell.f32(Dims { batch_size: 1, seq_len: 1, ..dims }, options);
+    let layer = cell.f32(Dims { batch_size: 0, seq_len: 1, ..dims }, options);
     layer.tensors().iter().map(|tensor| tensor.shape.len() as u128).sum()
 }
 
@@ -78,6 +79,8 @@ mod tests {
             let dims = Dims { input_size: 7, hidden_size: 5, batch_size: 3, seq_len: 11 };
             let options = LayerOptions::default();
             let layer = cell.f32(dims, options);
+            let n_params: usize = layer.tensors().iter().map(|tensor| tensor.shape.len()).sum();
+            assert_eq!(layer_params(&*cell, dims, options), n_params as u128, "{}", entry.name);
             assert_eq!(
                 layer_tape(&*cell, dims, options),
                 layer.tape_len() as u128,

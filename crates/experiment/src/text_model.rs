@@ -136,7 +136,7 @@ impl TextModel {
             _ => None,
         };
         let tokenizer = symbols.and_then(|symbols| config.tokenizer.restore(&symbols));
-        let tokenizer = tokenizer.filter(|tokenizer| tokenizer.vocab_size() != 0);
+        let tokenizer = tokenizer.filter(|tokenizer| 2 <= tokenizer.vocab_size());
         let tokenizer = tokenizer.ok_or_else(|| foreign("its vocabulary is damaged"))?;
         drop(metadata);
 

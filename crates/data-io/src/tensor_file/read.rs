@@ -56,7 +56,9 @@ pub(super) fn read(
     })?;
     let mut reader = first.chain(reader);
     reader.read_exact(&mut [0; LEN_BYTES as usize]).map_err(unreadable)?;
+    let too_large = || FileError::TooLarge { path: path.to_owned(), len };
     let mut header = Vec::new();
+    header.try_reserve_exact(header_len as usize).map_err(|_| too_large())?;
     reader.by_ref().take(header_len).read_to_end(&mut header).map_err(unreadable)?;
 
     let Header { metadata, tensors } = serde_json::from_slice(&header)
@@ -86,7 +88,7 @@ pub(super) fn read(
             _ => read_values(&mut reader, n, &mut hasher, f64::from_le_bytes).map(Values::F64),
         };
         let values = values.map_err(|source| match source.kind() {
-            io::ErrorKind::OutOfMemory => FileError::TooLarge { path: path.to_owned(), len },
+            io::ErrorKind::OutOfMemory => too_large(),
             _ => unreadable(source),
         })?;
         file.tensors.insert(name, StoredTensor { shape: entry.shape.0, values });
