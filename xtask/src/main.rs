@@ -6,6 +6,7 @@
 //! A command is a file with an `Args` and a `run`, and its line in [`Command`] and in `main`.
 
 mod determinism;
+mod fuzz;
 mod gradcheck;
 mod mutants;
 mod peers;
@@ -34,6 +35,8 @@ struct Xtask {
 enum Command {
     /// Runs the same configs in every way this machine can compute them, and compares what comes out.
     Determinism(determinism::Args),
+    /// Tries bytes by the million on everything that reads a file or a command line.
+    Fuzz(fuzz::Args),
     /// Checks gradients against finite differences.
     Gradcheck(gradcheck::Args),
     /// Plants mistakes in the crates that compute, each of which a test has to catch.
@@ -55,6 +58,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Determinism(args) => determinism::run(args),
+        Command::Fuzz(args) => fuzz::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
         Command::Mutants(args) => mutants::run(args),
         Command::Peers(args) => peers::run(args),
