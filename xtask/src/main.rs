@@ -12,6 +12,7 @@ mod mutants;
 mod peers;
 mod proptest;
 mod roofline;
+mod sanitize;
 mod schema;
 mod seeds;
 mod sweep;
@@ -47,6 +48,8 @@ enum Command {
     Proptest(proptest::Args),
     /// Shows, phase by phase, how much of the machine's peak a step of training gets.
     Roofline(roofline::Args),
+    /// Runs the kernels' tests in Miri and with AddressSanitizer.
+    Sanitize(sanitize::Args),
     /// Writes the JSON schema of a config, for editors.
     Schema(schema::Args),
     /// Trains configs/karpathy.toml with several seeds, and shows where each ends.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Peers(args) => peers::run(args),
         Command::Proptest(args) => proptest::run(args),
         Command::Roofline(args) => roofline::run(args),
+        Command::Sanitize(args) => sanitize::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Seeds(args) => seeds::run(args),
         Command::Sweep(args) => sweep::run(args),
