@@ -291,6 +291,12 @@ fn models_and_primes_that_are_refused() {
         let (described, found) = (bytes.len() - 8 - header_len, bytes.len() / 2 - 8 - header_len);
         no(&format!("its header describes {described} bytes, not {found}"))
     });
+    let endless = directory.path().join("endless.toml");
+    let file = std::fs::File::create(&endless).expect("writable");
+    file.set_len(17 << 20).expect("a hole");
+    let longer = "cannot read the config: it is longer than 16 MiB, which no config is";
+    let longer = format!("error: endless.toml: {longer}");
+    check(&["check", &endless.display().to_string()], 2, &longer);
     check_file("empty.safetensors", b"", &no("it is empty"));
     check_file("hello.safetensors", b"hello", &no("it is text"));
     check_file("seven.safetensors", b"\x01\0\0\0\0\0\0", &no("it is too short to have a header"));

@@ -25,10 +25,14 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
 /// Reads a whole regular file.
 ///
 /// # Errors
-/// If it cannot be read, or is something else.
+/// If it cannot be read, does not fit into memory, or is something else.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let (mut file, metadata) = open(path)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    let mut bytes = Vec::new();
+    let len = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -354,14 +354,20 @@ pub struct Config {
     pub log: LogKeys,
 }
 
+/// The longest config that is read, in bytes: what is read of it takes many times its length.
+const MAX_CONFIG_LEN: usize = 16 << 20;
+
 /// Reads a config file, with overrides as `KEY=VALUE`.
 ///
 /// # Errors
-/// If the file cannot be read or is not UTF-8.
+/// If the file cannot be read, is longer than any config or is not UTF-8.
 pub fn open_config(path: &Path, overrides: &[String]) -> Result<Document, Error> {
-    let not_utf8 = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+    let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let text = read_regular(path)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(not_utf8))
+        .and_then(|bytes| match bytes.len() <= MAX_CONFIG_LEN {
+            true => String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8")),
+            false => Err(invalid("it is longer than 16 MiB, which no config is")),
+        })
         .map_err(|source| Error::ReadConfig { path: path.to_owned(), source })?;
     Ok(Document::new(path.display().to_string(), text, overrides))
 }
