@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use experiment::{Experiment, Parts, open_config};
@@ -18,6 +19,24 @@ pub fn prepare(config: &str, overrides: &[&str]) -> Experiment {
     let overrides: Vec<_> = overrides.iter().map(ToString::to_string).collect();
     let document = open_config(&project(config), &overrides).expect("readable");
     Experiment::prepare(&document, &Parts::builtin()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Every file of a run but the one with clock readings, by its path in the run.
+///
+/// # Panics
+/// If it is no run directory.
+pub fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for directory in [run.to_owned(), run.join("checkpoints")] {
+        for entry in std::fs::read_dir(directory).expect("a run directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(run).expect("below it").display().to_string();
+            if path.is_file() && name != "timing.jsonl" {
+                files.insert(name, std::fs::read(path).expect("readable"));
+            }
+        }
+    }
+    files
 }
 
 /// What a command line of `cli` gave.

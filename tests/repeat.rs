@@ -1,27 +1,11 @@
 //! A run is a function of config, seed and text, to the byte.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use experiment::{Parts, TextModel};
-use integration_tests::{cli, project};
+use integration_tests::{cli, files, project};
 use rnn_model::Sampler;
 use tensor_core::rng::{Stream, stream};
-
-/// Every file of a run but the one with clock readings, by its path in the run.
-fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    for directory in [run.to_owned(), run.join("checkpoints")] {
-        for entry in std::fs::read_dir(directory).expect("a run directory") {
-            let path = entry.expect("an entry").path();
-            let name = path.strip_prefix(run).expect("below it").display().to_string();
-            if path.is_file() && name != "timing.jsonl" {
-                files.insert(name, std::fs::read(path).expect("readable"));
-            }
-        }
-    }
-    files
-}
 
 #[track_caller]
 fn run(out: &Path, overrides: &[&str]) {

@@ -15,6 +15,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(RunArgs),
+    Resume(ResumeArgs),
     Sample(SampleArgs),
     Check(CheckArgs),
     List(ListArgs),
@@ -30,8 +31,13 @@ Examples:
   cli run configs/karpathy.toml
   cli run configs/karpathy.toml --set optimizer.kind=adam --set optimizer.learning_rate=0.002
   cli run configs/karpathy.toml --set data.path=/home/me/my.txt --out runs/mine
+  cli run configs/karpathy.toml --out runs/mine --resume
 
-The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/.")]
+The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/.
+
+Ctrl-C or SIGTERM ends a run after its step, with a checkpoint; a second one ends it at once. With
+--resume it goes on from the newest good checkpoint and ends in the bytes it would have ended in. A job
+that may be stopped at any time can always pass --resume: without a checkpoint the run starts.")]
 pub struct RunArgs {
     /// The TOML file
     pub config: PathBuf,
@@ -41,10 +47,58 @@ pub struct RunArgs {
     /// Run directory; without it runs/NAME of the config, or NAME-2, NAME-3, ...
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Go on from the newest good checkpoint in the run directory, or start if it has none; without
+    /// --out that is runs/NAME
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub changed: ChangedArgs,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// Go on with a run, from its own directory
+#[derive(Debug, Arguments)]
+#[command(after_help = "\
+Examples:
+  cli resume runs/karpathy
+  cli resume runs/karpathy --set train.steps=60000
+  cli resume runs/karpathy --set data.path=/home/me/moved.txt
+
+The config is the run's own config.toml. A key that --set names may change: with train.steps a run that
+has ended goes on. A schedule that ends with the run is then another one from here on; the steps behind
+stay as they were.")]
+pub struct ResumeArgs {
+    /// The run directory
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Change a key from here on, such as train.steps=60000
+    #[arg(long = "set", value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub overrides: Vec<String>,
+    #[command(flatten)]
+    pub changed: ChangedArgs,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// What may have changed since a run was begun.
+#[derive(Clone, Copy, Debug, Arguments)]
+pub struct ChangedArgs {
+    /// Go on although the config is not the one the run was begun with
+    #[arg(long)]
+    pub allow_changed_config: bool,
+    /// Go on although the text is not the one the run was begun with, at the start of the new one
+    #[arg(long)]
+    pub allow_changed_text: bool,
+}
+
+/// How to train, without any effect on the result.
+#[derive(Clone, Copy, Debug, Arguments)]
+pub struct HowArgs {
     /// Threads to use; without it as many as the machine runs at once. No result depends on it
     #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     pub threads: Option<usize>,
-    /// Print nothing but errors
+    /// Print nothing but errors and warnings
     #[arg(long)]
     pub quiet: bool,
 }

@@ -7,6 +7,8 @@ use clap::error::{ContextKind, ContextValue};
 use experiment::Error;
 use registry::Place;
 
+use crate::signals::Received;
+
 /// Why a command ended early.
 pub enum Failure {
     /// The command line makes no sense.
@@ -15,6 +17,8 @@ pub enum Failure {
     Run(Error),
     /// Standard output takes no more.
     Output(io::Error),
+    /// A signal ended the run.
+    Signal(Received),
 }
 
 impl From<Error> for Failure {
@@ -33,6 +37,7 @@ impl Failure {
             Self::Run(error) => error.exit_code(),
             Self::Output(error) if is_closed(error) => 0,
             Self::Output(_) => 4,
+            Self::Signal(signal) => signal.exit_code(),
         }
     }
 }
@@ -71,6 +76,8 @@ impl Display for Failure {
                 writeln!(f, "error: standard output: cannot write: {error}")?;
                 writeln!(f, "help: free some space, or send the output elsewhere")
             }
+            // What was saved, and how to go on, was said before.
+            Self::Signal(_) => Ok(()),
         }
     }
 }

@@ -19,6 +19,7 @@ mod args;
 mod commands;
 mod failure;
 mod progress;
+mod signals;
 mod terminal;
 
 use std::ffi::OsString;
@@ -87,6 +88,7 @@ pub fn run(
 fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
     match command {
         Command::Run(args) => commands::run::run(&args, parts, console),
+        Command::Resume(args) => commands::run::resume(&args, parts, console),
         Command::Sample(args) => commands::sample::run(&args, parts, console),
         Command::Check(args) => commands::check::run(&args, parts, console),
         Command::List(args) => commands::list::run(&args, parts, console),

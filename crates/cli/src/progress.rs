@@ -26,8 +26,8 @@ pub struct Progress<'c, 'w> {
 const REDRAW: Duration = Duration::from_millis(100);
 
 impl<'c, 'w> Progress<'c, 'w> {
-    /// Progress at step 0.
-    pub fn new(console: &'c mut Console<'w>, experiment: &Experiment) -> Self {
+    /// Progress of a run in which `chars` characters were read before.
+    pub fn new(console: &'c mut Console<'w>, experiment: &Experiment, chars: u64) -> Self {
         let config = experiment.config();
         let steps = config.train.steps.get() as u64;
         let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {msg}")
@@ -36,7 +36,7 @@ impl<'c, 'w> Progress<'c, 'w> {
             ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr())
                 .with_style(style)
         });
-        let last = (Instant::now(), 0);
+        let last = (Instant::now(), chars);
         Self { console, bar, log: config.log.every, steps, last, chars_per_sec: 0.0, failed: None }
     }
 
@@ -68,7 +68,8 @@ impl<'c, 'w> Progress<'c, 'w> {
 
     /// Step, smoothed loss, speed and time left.
     fn measure(&mut self, report: &StepReport, elapsed: Duration) -> String {
-        let chars = report.chars - self.last.1;
+        // Fewer where training went back.
+        let chars = report.chars.saturating_sub(self.last.1);
         self.chars_per_sec = chars as f64 / elapsed.as_secs_f64().max(1e-9);
         self.last = (Instant::now(), report.chars);
         let chars_left =
@@ -122,6 +123,10 @@ impl Observer for Progress<'_, '_> {
                 return Ok(self.result(&format!("---- step {step} ----\n{text}\n----")));
             }
             Event::Checkpoint { .. } => {}
+            Event::Rollback { step, what, to, rollbacks } => self.line(&format!(
+                "step {step}  {what} is no longer finite: back to step {to} with the learning rate \
+                 halved, {rollbacks} so far"
+            )),
         }
         Ok(Flow::GoOn)
     }

@@ -5,6 +5,7 @@
 //! knows no model: what the tensors mean is its caller's business.
 
 mod corpus;
+pub mod durable;
 mod regular;
 pub mod source;
 pub mod tensor_file;

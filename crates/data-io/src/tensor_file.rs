@@ -7,12 +7,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, View, serialize};
 use serde_json::{Map, Value};
+
+use crate::durable;
 
 pub use self::foreign::{Foreign, is_text};
 use self::read::digest_place;
@@ -239,32 +240,15 @@ impl TensorFile {
         read::read(bytes, bytes.len() as u64, path)
     }
 
-    /// Writes the file: all of it or nothing, on disk when this returns.
-    ///
-    /// It is written under another name in the same directory, synced, renamed, and the directory
-    /// is synced too, so a crash at any moment leaves either the old file or the new one.
+    /// Writes the file: all of it or nothing, on disk when this returns, see [`durable::replace`].
     ///
     /// # Errors
     /// If anything of that fails; no temporary file is left. A value that is not finite is refused
     /// before anything is written, since nobody could read the file.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
         self.check_finite(path)?;
-        let bytes = self.to_bytes();
-        let write = || -> io::Result<()> {
-            let directory = match path.parent() {
-                Some(parent) if parent != Path::new("") => parent,
-                _ => Path::new("."),
-            };
-            let mut file = temporary_file(directory)?;
-            file.write_all(&bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|error| error.error)?;
-            // Elsewhere a directory cannot be opened.
-            #[cfg(unix)]
-            File::open(directory)?.sync_all()?;
-            Ok(())
-        };
-        write().map_err(|source| FileError::Write { path: path.to_owned(), source })
+        durable::replace(path, &self.to_bytes())
+            .map_err(|source| FileError::Write { path: path.to_owned(), source })
     }
 
     /// The bytes of the file; the same tensors and metadata always give the same bytes.
@@ -289,15 +273,6 @@ impl TensorFile {
             }
         }
     }
-}
-
-/// A temporary file with the permissions that a file made here would normally have.
-fn temporary_file(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
-    #[cfg(unix)]
-    builder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
-    builder.tempfile_in(directory)
 }
 
 #[cfg(test)]
@@ -361,6 +336,7 @@ mod tests {
         let error = file.write(&path).expect_err("NaN");
         assert!(matches!(error, FileError::NotFinite { .. }));
         assert_eq!(TensorFile::read(&path).expect("as it was"), example());
+        assert_eq!(std::fs::read_dir(directory.path()).expect("there").count(), 1);
     }
 
     #[test]
@@ -558,19 +534,5 @@ mod tests {
             let spliced = [&first[..at], &second[at..]].concat();
             assert!(spliced == first || spliced == second || read(&spliced).is_err(), "at {at}");
         }
-    }
-
-    #[test]
-    fn a_written_file_has_normal_permissions_and_leaves_nothing_else() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("w.safetensors");
-        example().write(&path).expect("writable");
-        example().write(&path).expect("replaceable");
-        let reference = directory.path().join("reference");
-        std::fs::write(&reference, "").expect("writable");
-        let permissions = |path: &Path| std::fs::metadata(path).expect("there").permissions();
-        assert_eq!(permissions(&path), permissions(&reference));
-        assert_eq!(std::fs::read_dir(directory.path()).expect("there").count(), 2);
-        assert_eq!(TensorFile::read(&path).expect("valid").metadata, example().metadata);
     }
 }

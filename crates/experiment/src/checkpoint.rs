@@ -1,79 +1,230 @@
-//! What a checkpoint holds, and where the newest one is.
+//! What a checkpoint holds, how training goes on from it, and where the newest one is.
 //!
-//! Tensors: the weights under PyTorch's names; `optimizer.NAME`, flat; `optimizer.theta`, the
-//! parameters that are trained, where the weights are their moving average;
-//! `optimizer.schedule.NAME`; and `state.NAME_lN`, the carried state `[batch_size, hidden_size]`.
-//! Metadata: the config, the vocabulary, the step, the place in the text, and the state of the random
-//! generator.
+//! Tensors: the weights under PyTorch's names; under `optimizer.` and `state.` what
+//! [`Trainer::slots`] lists, which is all else that training changes; and under `rollback.` the state
+//! to go back to, where that is another. Metadata: [`Head`], and what the run directory adds.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use data_io::{TensorFile, Values};
-use rnn_model::state_dict;
-use serde_json::{Value, json};
+use data_io::{StoredTensor, TensorFile, Values};
+use rnn_model::state_dict::{self, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tensor_core::reduce::norm;
 
-use crate::{Dtype, Error, Trainer};
+use crate::{Dtype, Error, Trainer, rollback};
 
 /// Number of the layout described above.
 pub(crate) const FORMAT: u64 = 1;
+
+/// The metadata that training goes on from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub format: u64,
+    /// Updates made so far.
+    pub step: u64,
+    /// The config as TOML, without the directories in its paths.
+    pub config: String,
+    /// The vocabulary.
+    pub symbols: Vec<String>,
+    /// Digest of the text.
+    pub text: String,
+    /// Characters read so far.
+    pub chars: u64,
+    /// [`data_io::Windows::state`].
+    pub windows: [u64; 2],
+    /// Place in the stream of random numbers that samples are drawn from: 68 bits, which not every
+    /// reader of JSON would keep as a number.
+    pub sample_rng_word: String,
+    /// The lowest validation loss and the step at which it was found.
+    pub best: Option<(u64, f64)>,
+    /// How often the run went back to an earlier state.
+    pub rollbacks: u64,
+}
+
+/// A checkpoint that was read, to go on from.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    pub(crate) path: PathBuf,
+    pub(crate) file: TensorFile,
+    pub(crate) head: Head,
+}
+
+impl Checkpoint {
+    /// Reads and verifies a checkpoint.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is damaged, or no checkpoint of this program.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let file = TensorFile::read(path)?;
+        let head =
+            Head::of(&file).map_err(|reason| Error::NoModel { path: path.to_owned(), reason })?;
+        Ok(Self { path: path.to_owned(), file, head })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Updates made before it.
+    pub fn step(&self) -> u64 {
+        self.head.step
+    }
+
+    /// Characters read before it.
+    pub fn chars(&self) -> u64 {
+        self.head.chars
+    }
+}
+
+impl Head {
+    /// The head of a file, or what is wrong with it.
+    pub fn of(file: &TensorFile) -> Result<Self, String> {
+        let head: Self = serde_json::from_value(Value::Object(file.metadata.clone()))
+            .map_err(|error| format!("not a checkpoint of this program: {error}"))?;
+        if head.format != FORMAT {
+            return Err("the checkpoint has a format this version does not know".into());
+        }
+        Ok(head)
+    }
+}
+
+/// A part of the state of training, in the place where it is: a checkpoint reads it, and restoring
+/// overwrites it.
+pub(crate) struct Slot<'a, T> {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub place: Place<'a, T>,
+}
+
+pub(crate) enum Place<'a, T> {
+    /// Values in the number type of the run.
+    Values(&'a mut [T]),
+    /// A number in double precision.
+    Number(&'a mut f64),
+}
+
+impl<'a, T: Dtype> Slot<'a, T> {
+    pub fn flat(name: impl Into<String>, values: &'a mut [T]) -> Self {
+        Self { name: name.into(), shape: vec![values.len()], place: Place::Values(values) }
+    }
+
+    pub fn number(name: impl Into<String>, number: &'a mut f64) -> Self {
+        Self { name: name.into(), shape: vec![1], place: Place::Number(number) }
+    }
+
+    fn read(self) -> (String, StoredTensor) {
+        let values = match self.place {
+            Place::Values(values) => T::values(values.to_vec()),
+            Place::Number(number) => Values::F64(vec![*number]),
+        };
+        (self.name, StoredTensor { shape: self.shape, values })
+    }
+
+    fn overwrite(self, file: &TensorFile) -> Result<(), String> {
+        let Self { name, shape, place } = self;
+        let tensor = file.tensors.get(&name).ok_or_else(|| format!("it has no tensor `{name}`"))?;
+        if tensor.shape != shape {
+            let found = &tensor.shape;
+            return Err(format!("tensor `{name}` has shape {found:?}, the run needs {shape:?}"));
+        }
+        match (place, &tensor.values) {
+            (Place::Values(values), stored) => match T::stored(stored) {
+                Some(stored) => values.copy_from_slice(stored),
+                None => return Err(format!("tensor `{name}` is not in the run's number type")),
+            },
+            (Place::Number(number), Values::F64(stored)) => *number = stored[0],
+            (Place::Number(_), Values::F32(_)) => {
+                return Err(format!("tensor `{name}` is F32, not F64"));
+            }
+        }
+        Ok(())
+    }
+}
 
 impl<T: Dtype> Trainer<'_, T> {
     /// Everything needed to go on from here to the bit.
     ///
     /// # Errors
-    /// If a value of it is not finite, such as an average of the optimizer.
+    /// If a value of it is not finite, such as an average of the optimizer; or if the text, of which
+    /// it holds a digest, cannot be read any more.
     pub fn checkpoint(&mut self) -> Result<TensorFile, Error> {
+        let mut file = self.snapshot()?;
+        if let Some(good) = self.other_good_state() {
+            rollback::embed(&mut file, good);
+        }
+        Ok(file)
+    }
+
+    /// The same without the state to go back to.
+    pub(crate) fn snapshot(&mut self) -> Result<TensorFile, Error> {
         let mut file = TensorFile::default();
         for tensor in state_dict::export(self.model().layout(), self.weights()) {
             file.insert(tensor.name, tensor.shape, T::values(tensor.values));
         }
-        if self.has_average() {
-            let theta = self.theta().to_vec();
-            file.insert("optimizer.theta", vec![theta.len()], T::values(theta));
+        for (name, tensor) in self.slots().into_iter().map(Slot::read) {
+            file.insert(name, tensor.shape, tensor.values);
         }
-        for (name, value) in self.schedule_state() {
-            file.insert(format!("optimizer.schedule.{name}"), vec![1], Values::F64(vec![*value]));
-        }
-        for (name, values) in self.optimizer_state() {
-            file.insert(
-                format!("optimizer.{name}"),
-                vec![values.len()],
-                T::values(values.to_vec()),
-            );
-        }
-        let dims = self.model().dims();
-        for (name, range) in self.model().states() {
-            let shape = vec![dims.batch_size, dims.hidden_size];
-            file.insert(format!("state.{name}"), shape, T::values(self.state()[range].to_vec()));
-        }
-        let smooth = Values::F64(vec![self.smooth_nats_per_char()]);
-        file.insert("state.smooth_nats_per_char", vec![1], smooth);
-
-        let experiment = self.experiment();
-        let rng = self.sampling_rng();
-        let metadata = json!({
-            "format": FORMAT,
-            "step": self.step_count(),
-            "config": experiment.config().to_text_without_directories(),
-            "symbols": experiment.tokenizer().symbols(),
-            "chars": self.chars(),
-            "windows": self.windows().state(),
-            // A number of 68 bits, which not every reader of JSON would keep.
-            "sample_rng_word": rng.get_word_pos().to_string(),
-        });
-        let Value::Object(metadata) = metadata else { unreachable!("it was written as one") };
-        file.metadata = metadata;
-        match file.tensors.iter().find(|(_, tensor)| !tensor.values.all_finite()) {
-            None => Ok(file),
-            Some((name, _)) => Err(Error::Diverged {
+        if let Some((name, _)) = file.tensors.iter().find(|(_, t)| !t.values.all_finite()) {
+            return Err(Error::Diverged {
                 step: self.step_count(),
-                what: format!("`{name}`"),
+                what: format!("tensor `{name}`"),
                 learning_rate: self.learning_rate(self.step_count()),
                 grad_norm: norm(self.grads()),
-            }),
+                checkpoint: None,
+            });
         }
+        let head = serde_json::to_value(self.head()?).expect("a struct of JSON values");
+        let Value::Object(metadata) = head else { unreachable!("a struct is an object") };
+        file.metadata = metadata;
+        Ok(file)
+    }
+
+    /// Goes to where [`checkpoint`](Self::checkpoint) was taken: from here on every step is as if
+    /// there had been no interruption. Where the text is another one, its first window comes next.
+    ///
+    /// `path` is what messages call the file.
+    ///
+    /// # Errors
+    /// If a tensor is missing, or of another shape or type, or one too many, or the vocabulary is
+    /// another one. Then the state is of no use.
+    pub fn restore(&mut self, file: &TensorFile, path: &Path) -> Result<(), Error> {
+        self.restore_all(file).map_err(|reason| Error::NoModel { path: path.to_owned(), reason })
+    }
+
+    fn restore_all(&mut self, file: &TensorFile) -> Result<(), String> {
+        let (here, good) = rollback::split(file)?;
+        if self.rolls_back() {
+            self.restore_exactly(good.as_ref().unwrap_or(&here))?;
+            self.keep_state().map_err(|error| error.to_string())?;
+        }
+        self.restore_exactly(&here)
+    }
+
+    /// Restores a state, and makes sure that this was all there is in the file.
+    fn restore_exactly(&mut self, file: &TensorFile) -> Result<(), String> {
+        self.restore_snapshot(file)?;
+        let restored = self.snapshot().map_err(|error| error.to_string())?;
+        match restored.tensors == file.tensors {
+            true => Ok(()),
+            false => Err("it has tensors that this run has not".into()),
+        }
+    }
+
+    /// The mirror image of [`snapshot`](Self::snapshot), or what is wrong with it.
+    pub(crate) fn restore_snapshot(&mut self, file: &TensorFile) -> Result<(), String> {
+        let head = Head::of(file)?;
+        let find = |name: &str| {
+            let tensor = file.tensors.get(name)?;
+            let values = T::stored(&tensor.values)?.to_vec();
+            Some(Tensor { name: name.to_owned(), shape: tensor.shape.clone(), values })
+        };
+        let (layout, weights) = self.weights_mut();
+        state_dict::import(layout, weights, find).map_err(|error| error.message)?;
+        self.slots().into_iter().try_for_each(|slot| slot.overwrite(file))?;
+        self.set_head(&head)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::parts::default;
 use crate::{DtypeName, Error, Parts};
 
 /// Keys that hold a path, relative to the config file.
-const PATHS: [&[&str]; 2] = [&["data", "path"], &["model", "init", "path"]];
+pub(crate) const PATHS: [&[&str]; 2] = [&["data", "path"], &["model", "init", "path"]];
 
 /// `[data]`, beside `tokenizer` and the keys of the source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -207,6 +207,18 @@ pub enum Window {
     Sweep,
 }
 
+/// What becomes of a run in which a value is no longer finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDivergence {
+    /// It ends.
+    #[default]
+    Stop,
+    /// It goes back to the state at the last multiple of `checkpoint.every`, or to its start, and on
+    /// from there with half the learning rate.
+    Rollback,
+}
+
 /// `[train]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -228,6 +240,11 @@ pub struct TrainKeys {
     pub lengths: Lengths,
     /// over a window's steps; over lanes it is always the mean
     pub loss: Reduction,
+    /// when a value is no longer finite: end the run, or go back to the last multiple of
+    /// checkpoint.every with half the learning rate
+    pub on_divergence: OnDivergence,
+    /// how often a run goes back before it ends all the same
+    pub max_rollbacks: Count,
 }
 
 impl Default for TrainKeys {
@@ -241,6 +258,8 @@ impl Default for TrainKeys {
             lanes: Lanes::Aligned,
             lengths: Lengths::Fixed,
             loss: Reduction::Sum,
+            on_divergence: OnDivergence::Stop,
+            max_rollbacks: Count::new(3),
         }
     }
 }

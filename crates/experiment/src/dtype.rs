@@ -50,6 +50,8 @@ pub trait Dtype: Real {
     fn values(values: Vec<Self>) -> Values;
     /// Stored values in this type; beyond its range they are infinite.
     fn from_values(values: Values) -> Vec<Self>;
+    /// Stored values of this type, `None` for those of another.
+    fn stored(values: &Values) -> Option<&[Self]>;
 }
 
 macro_rules! dtype {
@@ -79,6 +81,12 @@ macro_rules! dtype {
                 match values {
                     Values::$stored(values) => values,
                     other => other.to_f64().into_iter().map(Self::from_f64).collect(),
+                }
+            }
+            fn stored(values: &Values) -> Option<&[Self]> {
+                match values {
+                    Values::$stored(values) => Some(values),
+                    _ => None,
                 }
             }
         }

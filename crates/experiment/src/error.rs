@@ -7,7 +7,9 @@ use data_io::{FileError, TextError, UnknownSymbol};
 use registry::{ConfigError, Document, Place};
 use rnn_model::InitError;
 
+use crate::checkpoint::file_name;
 use crate::memory::in_bytes;
+use crate::resume::Change;
 
 /// Why a run, or a command about one, ended early.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,46 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// A directory that is no run's.
+    #[error("there is something in it, and it is no run")]
+    NotARun {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A run directory that another process is writing to.
+    #[error("in use by {}", holder.map_or("another process".into(), |holder| format!("process {holder}")))]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The number of the other process, if it is known.
+        holder: Option<u32>,
+    },
+    /// A run that is to go on with another config.
+    #[error("not the config of {}: {}", checkpoint.display(), in_words(changes))]
+    ConfigChanged {
+        /// The checkpoint to go on from.
+        checkpoint: PathBuf,
+        /// The keys that differ.
+        changes: Vec<Change>,
+    },
+    /// A run that is to go on with another text.
+    #[error("not the text of {}", checkpoint.display())]
+    TextChanged {
+        /// The file, or what else the text is called.
+        place: String,
+        /// The checkpoint to go on from.
+        checkpoint: PathBuf,
+    },
+    /// A run with checkpoints, none of which is whole.
+    #[error("none of the {checkpoints} checkpoints can be used; the newest, {newest}")]
+    AllDamaged {
+        /// The directory they are in.
+        path: PathBuf,
+        /// How many there are.
+        checkpoints: usize,
+        /// What is wrong with the newest one.
+        newest: String,
+    },
     /// A file or directory that cannot be written or read.
     #[error("cannot {action}: {source}")]
     Io {
@@ -115,7 +157,8 @@ pub enum Error {
     },
     /// A value that is no longer finite.
     #[error(
-        "{what} is no longer finite (learning rate {learning_rate}, gradient norm {grad_norm})"
+        "{what} is no longer finite (learning rate {learning_rate:?}, gradient norm {grad_norm:?}); {}",
+        last_good(*checkpoint)
     )]
     Diverged {
         /// The step at which it was found.
@@ -126,7 +169,26 @@ pub enum Error {
         learning_rate: f64,
         /// The L2 norm of the gradient before clipping.
         grad_norm: f64,
+        /// The step of the last checkpoint that was written.
+        checkpoint: Option<u64>,
     },
+}
+
+/// The first few changes.
+fn in_words(changes: &[Change]) -> String {
+    const MOST: usize = 3;
+    let change = |c: &Change| format!("`{}` is {}, and was {}", c.key, c.now, c.then);
+    let more = changes.len().saturating_sub(MOST);
+    let mut words: Vec<_> = changes.iter().take(MOST).map(change).collect();
+    words.extend((0 < more).then(|| format!("and {more} more")));
+    words.join("; ")
+}
+
+fn last_good(checkpoint: Option<u64>) -> String {
+    match checkpoint {
+        Some(step) => format!("the last good checkpoint is {}", file_name(step)),
+        None => "there is no checkpoint".into(),
+    }
 }
 
 impl Error {
@@ -149,13 +211,19 @@ impl Error {
             | Self::ReadConfig { .. }
             | Self::TooLarge { .. }
             | Self::RunExists { .. }
+            | Self::NotARun { .. }
+            | Self::ConfigChanged { .. }
             | Self::Argument { .. }
             | Self::Prime { .. } => 2,
             Self::Text(TextError::Read { source, .. }) if !is_missing(source) => 4,
-            Self::Text(_) | Self::TooShort { .. } | Self::OneSymbol { .. } => 3,
+            Self::Text(_)
+            | Self::TooShort { .. }
+            | Self::OneSymbol { .. }
+            | Self::TextChanged { .. } => 3,
             Self::Io { .. } | Self::Tensors(FileError::Write { .. }) => 4,
             Self::Tensors(FileError::Read { source, .. }) if !is_missing(source) => 4,
-            Self::Tensors(_) | Self::Init(_) | Self::NoModel { .. } => 5,
+            Self::Tensors(_) | Self::Init(_) | Self::NoModel { .. } | Self::AllDamaged { .. } => 5,
+            Self::InUse { .. } => 6,
             Self::Diverged { .. } => 7,
         }
     }
@@ -167,6 +235,9 @@ impl Error {
             Self::Config { file, place: None, .. } | Self::TooLarge { file, .. } => file.clone(),
             Self::ReadConfig { path, .. }
             | Self::RunExists { path }
+            | Self::NotARun { path }
+            | Self::InUse { path, .. }
+            | Self::AllDamaged { path, .. }
             | Self::Io { path, .. }
             | Self::NoModel { path, .. } => path.display().to_string(),
             Self::Text(TextError::NotUtf8 { path, line, .. }) => {
@@ -178,7 +249,9 @@ impl Error {
             Self::Prime { .. } => "--prime".into(),
             Self::Argument { place, .. }
             | Self::TooShort { place, .. }
+            | Self::TextChanged { place, .. }
             | Self::OneSymbol { place, .. } => place.clone(),
+            Self::ConfigChanged { .. } => "config".into(),
             Self::Diverged { step, .. } => format!("step {step}"),
         }
     }
@@ -216,7 +289,22 @@ impl Error {
             Self::TooLarge { .. } => {
                 "lower model.hidden_size, model.layers, train.batch_size or train.seq_len".into()
             }
-            Self::RunExists { .. } => "choose another --out, or leave it out for a new name".into(),
+            Self::RunExists { .. } => {
+                "go on with it with --resume, choose another --out, or leave it out for a new name".into()
+            }
+            Self::NotARun { .. } => "choose another --out".into(),
+            Self::InUse { .. } => "wait for it to end, or choose another --out".into(),
+            Self::ConfigChanged { .. } => {
+                "begin a new run with another --out, or go on with the changes with --allow-changed-config".into()
+            }
+            Self::TextChanged { .. } => {
+                "give the old text with --set data.path=FILE, or go on at the start of the new one with \
+                 --allow-changed-text"
+                    .into()
+            }
+            Self::AllDamaged { .. } => {
+                "put a good checkpoint back, or begin a new run with another --out".into()
+            }
             Self::Io { source, .. } | Self::Tensors(FileError::Write { source, .. }) => {
                 match source.kind() {
                     io::ErrorKind::StorageFull => "free some space and run it again".into(),

@@ -24,20 +24,25 @@ mod dtype;
 mod error;
 mod file_init;
 mod listing;
+mod lock;
+mod log_file;
 mod memory;
 mod observer;
 mod parts;
 mod prepare;
+mod resume;
+mod rollback;
 mod run_dir;
 mod schema;
 mod text_model;
 mod train;
 mod trainer;
+mod writer;
 
-pub use checkpoint::newest_checkpoint;
+pub use checkpoint::{Checkpoint, newest_checkpoint};
 pub use config::{
-    CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, Mode, ModelKeys, OptimizerKeys,
-    SampleKeys, ScheduleKeys, TrainKeys, Window, open_config,
+    CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, Mode, ModelKeys, OnDivergence,
+    OptimizerKeys, SampleKeys, ScheduleKeys, TrainKeys, Window, open_config,
 };
 pub use dtype::{Dtype, DtypeName};
 pub use error::{Error, nearest_known};
@@ -46,8 +51,9 @@ pub use memory::{Memory, in_bytes};
 pub use observer::{Event, Flow, Observer};
 pub use parts::Parts;
 pub use prepare::{Experiment, build_model};
-pub use run_dir::RunDir;
+pub use resume::{Change, Permitted};
+pub use run_dir::{Resumed, RunDir};
 pub use schema::schema;
 pub use text_model::{Summary, TextModel};
-pub use train::{Outcome, train};
+pub use train::{Outcome, train, train_from};
 pub use trainer::{StepReport, Trainer};

@@ -31,8 +31,19 @@ pub enum Event<'a> {
         step: u64,
         /// The checkpoint.
         file: &'a TensorFile,
-        /// Whether no earlier model had a lower validation loss; `false` without validation.
-        best: bool,
+        /// The step of the model with the lowest validation loss so far.
+        best: Option<u64>,
+    },
+    /// A value was no longer finite, and training went back to an earlier state.
+    Rollback {
+        /// The step that was not taken, or led nowhere.
+        step: u64,
+        /// What is not finite.
+        what: &'a str,
+        /// Steps taken before the state it went back to.
+        to: u64,
+        /// How often the run went back so far, each time to half the learning rate.
+        rollbacks: u64,
     },
 }
 
@@ -52,4 +63,12 @@ pub trait Observer {
     /// # Errors
     /// On anything that makes going on pointless, such as a full disk.
     fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error>;
+
+    /// Hears that nothing more will happen, however the run ended.
+    ///
+    /// # Errors
+    /// If something that was still going on could not be finished.
+    fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }

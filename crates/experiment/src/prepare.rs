@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use data_io::{EncodedCorpus, Excerpt, Tokenizer, Windows};
+use data_io::{EncodedCorpus, Excerpt, TextError, Tokenizer, Windows};
 use registry::Document;
 use registry::range::Share;
 use rnn_model::{Dims, Model};
 use tensor_core::rng::{Stream, stream};
 use tensor_core::{Layout, Shape};
 
-use crate::config::Mode;
+use crate::config::{Mode, OnDivergence};
 use crate::memory::{self, Memory};
 use crate::trainer::EVAL_STEPS;
 use crate::{Config, Dtype, Error, Parts};
@@ -22,6 +23,8 @@ pub struct Experiment {
     /// The config file's name without directories and ending: what a run directory is called.
     name: String,
     corpus: EncodedCorpus,
+    /// Of the text, once somebody asked for it.
+    digest: OnceLock<String>,
     /// The places of the training text.
     train: Range<usize>,
     /// The places of the validation text.
@@ -69,7 +72,8 @@ impl Experiment {
         let name = stem.map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
         let initial = initial_weights(&config, tokenizer.vocab_size(), n_params as usize)?;
         let threads = 1;
-        Ok(Self { config, name, corpus, train, val, windows, initial, memory, threads })
+        let digest = OnceLock::new();
+        Ok(Self { config, name, corpus, digest, train, val, windows, initial, memory, threads })
     }
 
     /// Lets a trainer use so many threads; until then it uses one. No result depends on it.
@@ -105,6 +109,18 @@ impl Experiment {
     /// The whole text.
     pub fn text(&self) -> Excerpt<'_> {
         self.corpus.excerpt(0..self.corpus.len())
+    }
+
+    /// A digest of the whole text, see [`EncodedCorpus::digest`].
+    ///
+    /// # Errors
+    /// If the text cannot be read any more.
+    pub fn text_digest(&self) -> Result<&str, TextError> {
+        if let Some(digest) = self.digest.get() {
+            return Ok(digest);
+        }
+        let digest = self.corpus.digest()?;
+        Ok(self.digest.get_or_init(|| digest))
     }
 
     /// The part of the text that is trained on.
@@ -246,14 +262,17 @@ fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
     activations += activations / rows * (1 + EVAL_STEPS as u128);
 
     let size = config.model.dtype.size() as u128;
+    let rolls_back = config.train.on_divergence == OnDivergence::Rollback;
     let memory = Memory {
         // With the initial values in double precision. Two layouts of the weights for products, which
         // fill up to whole panels, take at most as much again as parameters and gradients.
         parameters: n_params * (4 * size + 8),
         optimizer: optimizer * size,
         activations: activations * size,
-        // The tensors of a checkpoint, and the bytes of its file.
-        checkpoint: 2 * (n_params + optimizer) * size,
+        // The tensors of a checkpoint, twice while it is handed to those who write it, the bytes of
+        // its file, and those of the last one while it is still being written; and a state to go
+        // back to, which is then in the checkpoint too.
+        checkpoint: (if rolls_back { 9 } else { 4 }) * (n_params + optimizer) * size,
         text,
     };
     (n_params, memory)

@@ -2,53 +2,84 @@
 //!
 //! `config.toml` repeats the run; `metrics.jsonl`, `samples.txt` and `checkpoints/` hold only what
 //! config, seed and text determine, so they come out the same every time; what a clock says goes
-//! into `timing.jsonl`.
+//! into `timing.jsonl`. `lock` keeps a second process away.
+//!
+//! A checkpoint vouches for the two logs: it has their lengths and digests at its step, and they are
+//! synced before it gets its name. So a run goes on from any checkpoint: what is in the logs behind
+//! it is cut off, and written again.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use data_io::{TensorFile, durable};
 use serde_json::{Value, json};
 
-use crate::checkpoint::{file_name, list_checkpoints};
+use crate::checkpoint::{Checkpoint, file_name, list_checkpoints};
+use crate::lock::{LOCK, Lock};
+use crate::log_file::{LogFile, Vouched};
+use crate::resume::{Permitted, check_same};
+use crate::writer::Writer;
 use crate::{Error, Event, Experiment, Flow, Observer, StepReport};
+
+const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+const SAMPLES: &str = "samples.txt";
+const TIMING: &str = "timing.jsonl";
+const CHECKPOINTS: &str = "checkpoints";
+
+/// The key under which a checkpoint's metadata have the state of the logs.
+const LOGS: &str = "logs";
 
 /// A run directory that is being written.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    metrics: File,
+    /// Whether nothing of it was there before.
+    is_new: bool,
+    /// Writes what has to be synced. Done before the lock is released.
+    writer: Writer,
+    metrics: LogFile,
+    samples: LogFile,
     timing: File,
-    samples: File,
     log: registry::range::Every,
-    /// Newest checkpoints to keep.
-    keep: usize,
-    /// Step of the checkpoint with the lowest validation loss.
-    best: Option<u64>,
+    kept: Kept,
     start: Instant,
+    /// Seconds that were spent before it.
+    elapsed_before: f64,
     /// Time and characters at the last line of timing.
     last: (Instant, u64),
+    _lock: Lock,
+}
+
+/// A run directory to go on in.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The directory.
+    pub run: RunDir,
+    /// Where to go on; `None` if the run has no checkpoint yet, and starts.
+    pub checkpoint: Option<Checkpoint>,
+    /// What is wrong with the newer checkpoints, newest first.
+    pub damaged: Vec<Error>,
 }
 
 impl RunDir {
     /// Makes the directory `path`, which may be there if it is empty, and writes the config into it.
     ///
     /// # Errors
-    /// If there is something already, or it cannot be written to.
+    /// If there is something already, or another process is at it, or it cannot be written to.
     pub fn create(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
-        fs::create_dir_all(path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists if path.exists() => {
-                Error::RunExists { path: path.to_owned() }
-            }
-            _ => failed(path, "make the directory", source),
-        })?;
-        let mut entries =
-            fs::read_dir(path).map_err(|source| failed(path, "read the directory", source))?;
-        if entries.next().is_some() {
-            return Err(Error::RunExists { path: path.to_owned() });
+        let exists = || Error::RunExists { path: path.to_owned() };
+        make_directory(path)?;
+        if !is_empty(path)? && !path.join(LOCK).exists() {
+            return Err(exists());
         }
-        Self::begin(path.to_owned(), experiment)
+        let lock = Lock::take(path)?;
+        if !is_empty(path)? {
+            return Err(exists());
+        }
+        Self::begin(path, experiment, lock)
     }
 
     /// Makes the directory `ROOT/NAME`, or the first of `ROOT/NAME-2`, `-3`, … that is free.
@@ -64,45 +95,172 @@ impl RunDir {
                 _ => root.join(format!("{}-{number}", experiment.name())),
             };
             match fs::create_dir(&path) {
-                Ok(()) => return Self::begin(path, experiment),
+                Ok(()) => return Self::begin(&path, experiment, Lock::take(&path)?),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(source) => return Err(failed(&path, "make the directory", source)),
             }
         }
     }
 
-    fn begin(path: PathBuf, experiment: &Experiment) -> Result<Self, Error> {
+    fn begin(path: &Path, experiment: &Experiment, lock: Lock) -> Result<Self, Error> {
+        let mut run = Self::open(path, experiment, lock)?;
+        run.is_new = true;
+        run.write_config(experiment)?;
+        Ok(run)
+    }
+
+    /// Opens the directory `path` to go on from its newest good checkpoint, or from the start if it
+    /// has none; it is made if it is not there, and completed if a run was killed while it did so.
+    /// What was written after the checkpoint is cut off.
+    ///
+    /// # Errors
+    /// If the directory is something else, or another process is at it; if all its checkpoints are
+    /// damaged; or if config or text are not those of the run and `permitted` does not say that they
+    /// may differ.
+    pub fn resume(
+        path: &Path,
+        experiment: &Experiment,
+        permitted: &Permitted,
+    ) -> Result<Resumed, Error> {
+        make_directory(path)?;
+        if !is_run(path)? {
+            return Err(Error::NotARun { path: path.to_owned() });
+        }
+        let lock = Lock::take(path)?;
+        let mut run = Self::open(path, experiment, lock)?;
+        for directory in [path, &run.checkpoints()] {
+            durable::remove_unfinished(directory)
+                .map_err(|source| failed(directory, "clean up", source))?;
+        }
+
+        let (checkpoint, damaged) = run.newest_good()?;
+        if let Some(checkpoint) = &checkpoint {
+            check_same(checkpoint, experiment, permitted)?;
+        }
+        run.metrics.cut()?;
+        run.samples.cut()?;
+        let (step, chars) = checkpoint.as_ref().map_or((0, 0), |c| (c.step(), c.chars()));
+        run.elapsed_before = cut_timing(&path.join(TIMING), &run.timing, step)?;
+        run.last.1 = chars;
+        run.write_config(experiment)?;
+        if let Some(checkpoint) = &checkpoint {
+            let best = checkpoint.head.best.map(|(step, _)| step);
+            run.kept.remove_others(&run.checkpoints(), step, best)?;
+        }
+        Ok(Resumed { run, checkpoint, damaged })
+    }
+
+    /// Opens the files in a directory, or makes them. Nothing in them is changed.
+    fn open(path: &Path, experiment: &Experiment, lock: Lock) -> Result<Self, Error> {
         let config = experiment.config();
-        write_new(&path.join("config.toml"), &config.to_text(&path))?;
-        let checkpoints = path.join("checkpoints");
-        fs::create_dir(&checkpoints)
-            .map_err(|source| failed(&checkpoints, "make the directory", source))?;
+        let timing = path.join(TIMING);
+        let opened = OpenOptions::new().read(true).append(true).create(true).open(&timing);
+        let checkpoints = path.join(CHECKPOINTS);
+        make_directory(&checkpoints)?;
         let now = Instant::now();
         Ok(Self {
-            metrics: create_new(&path.join("metrics.jsonl"))?,
-            timing: create_new(&path.join("timing.jsonl"))?,
-            samples: create_new(&path.join("samples.txt"))?,
+            writer: Writer::start(path)?,
+            metrics: LogFile::open(path.join(METRICS))?,
+            samples: LogFile::open(path.join(SAMPLES))?,
+            timing: opened.map_err(|source| failed(&timing, "open", source))?,
             log: config.log.every,
-            keep: config.checkpoint.keep.as_usize(),
-            best: None,
+            kept: Kept {
+                newest: config.checkpoint.keep.as_usize(),
+                every: config.checkpoint.every,
+                last: config.train.steps.get() as u64,
+            },
             start: now,
+            is_new: false,
+            elapsed_before: 0.0,
             last: (now, 0),
-            path,
+            path: path.to_owned(),
+            _lock: lock,
         })
     }
 
-    /// Removes the directory with all that is in it: for a run that came to nothing before its first
-    /// step.
+    /// Writes the config, unless it is there; it comes last of what a new directory gets, and then
+    /// the names of all of it are synced.
+    fn write_config(&mut self, experiment: &Experiment) -> Result<(), Error> {
+        let (directory, path) = (self.path.clone(), self.path.join(CONFIG));
+        let text = experiment.config().to_text(&directory);
+        if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+            return Ok(());
+        }
+        self.writer.send(move || {
+            durable::replace(&path, text.as_bytes())
+                .map_err(|source| failed(&path, "write", source))?;
+            durable::sync_directory(directory.parent().unwrap_or(Path::new("")))
+                .map_err(|source| failed(&directory, "sync the directory above", source))
+        })
+    }
+
+    /// The newest checkpoint that is whole and whose logs are there, and what is wrong with newer ones.
+    fn newest_good(&mut self) -> Result<(Option<Checkpoint>, Vec<Error>), Error> {
+        let directory = self.checkpoints();
+        let steps =
+            list_checkpoints(&directory).map_err(|source| failed(&directory, "list", source))?;
+        let mut damaged = Vec::new();
+        for step in steps.into_iter().rev() {
+            match Checkpoint::read(&directory.join(file_name(step))) {
+                Ok(checkpoint) => match self.without_log(&checkpoint)? {
+                    None => return Ok((Some(checkpoint), damaged)),
+                    Some(error) => damaged.push(error),
+                },
+                // What cannot be read now may be a good one, which must not be given up.
+                Err(error) if error.exit_code() == 4 => return Err(error),
+                Err(error) => damaged.push(error),
+            }
+        }
+        if damaged.is_empty() {
+            return Ok((None, damaged));
+        }
+        let (checkpoints, newest) = (damaged.len(), damaged.remove(0));
+        let newest = format!("{}: {newest}", newest.place());
+        Err(Error::AllDamaged { path: directory, checkpoints, newest })
+    }
+
+    /// What is wrong with the logs that a checkpoint vouches for.
+    fn without_log(&mut self, checkpoint: &Checkpoint) -> Result<Option<Error>, Error> {
+        let logs = &checkpoint.file.metadata.get(LOGS).cloned().unwrap_or_default();
+        for (name, log) in [(METRICS, &mut self.metrics), (SAMPLES, &mut self.samples)] {
+            let vouched: Option<Vouched> =
+                logs.get(name).cloned().and_then(|value| serde_json::from_value(value).ok());
+            let Some(vouched) = vouched else {
+                let reason = format!("it does not say what was in {name}");
+                return Ok(Some(Error::NoModel { path: checkpoint.path.clone(), reason }));
+            };
+            if !log.holds(&vouched)? {
+                let reason = format!(
+                    "the first {} bytes of {} are not what they were",
+                    vouched.len,
+                    log.path().display()
+                );
+                return Ok(Some(Error::NoModel { path: checkpoint.path.clone(), reason }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes the directory with all that is in it, if it is new: for a run that came to nothing
+    /// before its first step.
     ///
     /// # Errors
     /// If something cannot be removed.
-    pub fn discard(self) -> Result<(), Error> {
+    pub fn discard(mut self) -> Result<(), Error> {
+        self.writer.finish()?;
+        if !self.is_new {
+            return Ok(());
+        }
         fs::remove_dir_all(&self.path).map_err(|source| failed(&self.path, "remove", source))
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS)
     }
 
     fn log_step(&mut self, report: &StepReport) -> Result<(), Error> {
@@ -116,35 +274,42 @@ impl RunDir {
             "chars": report.chars,
         }))?;
         let (now, (then, chars)) = (Instant::now(), self.last);
+        // Fewer where training went back.
+        let chars = report.chars.saturating_sub(chars);
         let line = json!({
             "step": report.step,
-            "elapsed_secs": (now - self.start).as_secs_f64(),
-            "chars_per_sec": (report.chars - chars) as f64 / (now - then).as_secs_f64(),
+            "elapsed_secs": self.elapsed_before + (now - self.start).as_secs_f64(),
+            "chars_per_sec": chars as f64 / (now - then).as_secs_f64(),
         });
         self.last = (now, report.chars);
-        append(&self.path, "timing.jsonl", &mut self.timing, &format!("{line}\n"))
+        self.timing
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(|source| failed(&self.path.join(TIMING), "write", source))
     }
 
     fn log_metrics(&mut self, line: &Value) -> Result<(), Error> {
-        append(&self.path, "metrics.jsonl", &mut self.metrics, &format!("{line}\n"))
+        self.metrics.append(&format!("{line}\n"))
     }
 
-    /// Removes all checkpoints but the newest few and the best.
-    fn remove_old_checkpoints(&self) -> Result<(), Error> {
-        let directory = self.path.join("checkpoints");
-        let steps =
-            list_checkpoints(&directory).map_err(|source| failed(&directory, "list", source))?;
-        let old = steps.len().saturating_sub(self.keep);
-        for step in steps[..old].iter().filter(|step| Some(**step) != self.best) {
-            let path = directory.join(file_name(*step));
-            fs::remove_file(&path).map_err(|source| failed(&path, "remove", source))?;
-        }
-        Ok(())
+    /// Has a checkpoint written: logs first, then the file, then those it replaces are removed.
+    fn save(&mut self, step: u64, file: &TensorFile, best: Option<u64>) -> Result<(), Error> {
+        let mut file = file.clone();
+        let logs = json!({ METRICS: self.metrics.vouched(), SAMPLES: self.samples.vouched() });
+        file.metadata.insert(LOGS.into(), logs);
+        let (sync_metrics, sync_samples) = (self.metrics.syncer(), self.samples.syncer());
+        let (directory, kept) = (self.checkpoints(), self.kept);
+        self.writer.send(move || {
+            sync_metrics()?;
+            sync_samples()?;
+            file.write(&directory.join(file_name(step)))?;
+            kept.remove_others(&directory, step, best)
+        })
     }
 }
 
 impl Observer for RunDir {
     fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
+        self.writer.check()?;
         match event {
             Event::Step(report) if self.log.is_due(report.step) => self.log_step(report)?,
             Event::Step(_) => {}
@@ -155,34 +320,132 @@ impl Observer for RunDir {
                 "chars": chars,
             }))?,
             Event::Sample { step, text } => {
-                let entry = format!("---- step {step} ----\n{text}\n");
-                append(&self.path, "samples.txt", &mut self.samples, &entry)?;
+                self.samples.append(&format!("---- step {step} ----\n{text}\n"))?;
             }
-            Event::Checkpoint { step, file, best } => {
-                file.write(&self.path.join("checkpoints").join(file_name(*step)))?;
-                if *best {
-                    self.best = Some(*step);
-                }
-                self.remove_old_checkpoints()?;
-            }
+            Event::Checkpoint { step, file, best } => self.save(*step, file, *best)?,
+            Event::Rollback { step, what, to, rollbacks } => self.log_metrics(&json!({
+                "step": step,
+                "split": "rollback",
+                "not_finite": what,
+                "to_step": to,
+                "rollbacks": rollbacks,
+            }))?,
         }
         Ok(Flow::GoOn)
     }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.writer.finish()
+    }
 }
 
-fn create_new(path: &Path) -> Result<File, Error> {
-    File::create_new(path).map_err(|source| failed(path, "make the file", source))
+/// Which checkpoints are kept: the newest few of those at their regular steps, the best by validation
+/// loss, and the one from which training would go on.
+///
+/// It depends on nothing but their steps. So a run that was stopped in between, and has a checkpoint
+/// of that moment, ends with the same files as one that was not.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    newest: usize,
+    every: registry::range::Every,
+    /// The last step of the run.
+    last: u64,
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), Error> {
-    let mut file = create_new(path)?;
-    file.write_all(text.as_bytes()).map_err(|source| failed(path, "write", source))
+impl Kept {
+    /// Removes from `directory` what need not be kept beside the checkpoint of `step`. Later ones are
+    /// damaged, or of a time before training went back; they are replaced when it is their turn.
+    fn remove_others(self, directory: &Path, step: u64, best: Option<u64>) -> Result<(), Error> {
+        let steps =
+            list_checkpoints(directory).map_err(|source| failed(directory, "list", source))?;
+        for old in self.others(&steps, step, best) {
+            let path = directory.join(file_name(old));
+            fs::remove_file(&path).map_err(|source| failed(&path, "remove", source))?;
+        }
+        Ok(())
+    }
+
+    fn others(self, steps: &[u64], step: u64, best: Option<u64>) -> Vec<u64> {
+        let is_regular = |step: u64| self.every.is_due(step) || step == self.last;
+        let behind = || steps.iter().copied().filter(|old| *old <= step);
+        let regular: Vec<_> = behind().filter(|old| is_regular(*old)).collect();
+        let newest = &regular[regular.len().saturating_sub(self.newest)..];
+        let is_kept = |old: &u64| newest.contains(old) || *old == step || Some(*old) == best;
+        behind().filter(|old| !is_kept(old)).collect()
+    }
 }
 
-fn append(directory: &Path, name: &str, file: &mut File, text: &str) -> Result<(), Error> {
-    file.write_all(text.as_bytes()).map_err(|source| failed(&directory.join(name), "write", source))
+/// Cuts off the lines of steps after `step`, and returns the elapsed seconds of the last one left.
+fn cut_timing(path: &Path, mut file: &File, step: u64) -> Result<f64, Error> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes).map_err(|source| failed(path, "read", source))?;
+    let (mut len, mut elapsed) = (0, 0.0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let value: Value = serde_json::from_slice(line).unwrap_or_default();
+        let is_earlier = value["step"].as_u64().is_some_and(|of| of <= step);
+        if !is_earlier || !line.ends_with(b"\n") {
+            break;
+        }
+        len += line.len();
+        elapsed = value["elapsed_secs"].as_f64().unwrap_or(elapsed);
+    }
+    file.set_len(len as u64).map_err(|source| failed(path, "shorten", source))?;
+    Ok(elapsed)
+}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists if path.exists() => Error::RunExists { path: path.to_owned() },
+        _ => failed(path, "make the directory", source),
+    })
+}
+
+/// The names in a directory but that of the lock.
+fn names(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let unreadable = |source| failed(path, "read the directory", source);
+    let name = |entry: io::Result<fs::DirEntry>| Ok(PathBuf::from(entry?.file_name()));
+    let names: io::Result<Vec<_>> = fs::read_dir(path).map_err(unreadable)?.map(name).collect();
+    let mut names = names.map_err(unreadable)?;
+    names.retain(|name| name != Path::new(LOCK));
+    Ok(names)
+}
+
+fn is_empty(path: &Path) -> Result<bool, Error> {
+    Ok(names(path)?.is_empty())
+}
+
+/// Whether a directory is that of a run, or the beginning of one.
+fn is_run(path: &Path) -> Result<bool, Error> {
+    let ours = [METRICS, SAMPLES, TIMING, CHECKPOINTS].map(Path::new);
+    let is_ours = |name: &PathBuf| ours.contains(&&**name) || durable::is_unfinished(name);
+    Ok(path.join(CONFIG).exists() || names(path)?.iter().all(is_ours))
 }
 
 fn failed(path: &Path, action: &'static str, source: io::Error) -> Error {
     Error::Io { path: path.to_owned(), action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_kept_depend_on_their_steps_alone() {
+        let kept = Kept { newest: 2, every: registry::range::Every::new(10), last: 45 };
+        let check = |steps: &[u64], step, best, expected: &[u64]| {
+            assert_eq!(kept.others(steps, step, best), expected, "{steps:?}");
+        };
+        check(&[10, 20], 20, None, &[]);
+        check(&[10, 20, 30], 30, None, &[10]);
+        check(&[10, 20, 30], 30, Some(10), &[]);
+        // One of a stop in between is kept until the next one is there, and pushes none out.
+        check(&[10, 20, 27], 27, None, &[]);
+        check(&[10, 20, 27, 30], 30, None, &[10, 27]);
+        // One that was the best, and is so no more.
+        check(&[5, 10, 15], 15, Some(15), &[5]);
+        // The last one is regular at whatever step.
+        check(&[30, 40, 45], 45, None, &[30]);
+        // Later ones are left alone.
+        check(&[10, 20, 30, 40], 20, None, &[]);
+    }
 }

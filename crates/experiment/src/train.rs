@@ -1,6 +1,6 @@
 //! The training loop.
 
-use crate::{Dtype, DtypeName, Error, Event, Experiment, Flow, Observer, Trainer};
+use crate::{Checkpoint, Dtype, DtypeName, Error, Event, Experiment, Flow, Observer, Trainer};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,72 +18,150 @@ pub struct Outcome {
 /// Trains what an experiment describes, and tells the observers, in their order, what happens.
 ///
 /// # Errors
-/// On the first error of an observer, and when the run diverges. The checkpoint of the last good
-/// step goes out before the error of a run that diverged.
+/// On the first error of an observer, and when the run diverges and does not roll back. The
+/// checkpoint of the last good step goes out before the error of a run that diverged.
 pub fn train(
     experiment: &Experiment,
     observers: &mut [&mut dyn Observer],
 ) -> Result<Outcome, Error> {
-    match experiment.config().model.dtype {
-        DtypeName::F32 => train_in::<f32>(experiment, observers),
-        DtypeName::F64 => train_in::<f64>(experiment, observers),
-    }
+    train_from(experiment, None, observers)
+}
+
+/// The same from a checkpoint on, or from the start where there is none.
+///
+/// # Errors
+/// Also if the checkpoint does not fit the experiment, see [`Trainer::restore`].
+pub fn train_from(
+    experiment: &Experiment,
+    checkpoint: Option<&Checkpoint>,
+    observers: &mut [&mut dyn Observer],
+) -> Result<Outcome, Error> {
+    let result = match experiment.config().model.dtype {
+        DtypeName::F32 => train_in::<f32>(experiment, checkpoint, observers),
+        DtypeName::F64 => train_in::<f64>(experiment, checkpoint, observers),
+    };
+    let finished = observers.iter_mut().map(|observer| observer.finish());
+    // All of them finish, whether or not one fails.
+    let finished = finished.fold(Ok(()), Result::and);
+    result.and_then(|outcome| finished.map(|()| outcome))
 }
 
 fn train_in<T: Dtype>(
     experiment: &Experiment,
+    checkpoint: Option<&Checkpoint>,
     observers: &mut [&mut dyn Observer],
 ) -> Result<Outcome, Error> {
-    let config = experiment.config();
-    let steps = config.train.steps.get() as u64;
     let mut trainer = Trainer::<T>::new(experiment);
-    let mut outcome =
-        Outcome { step: 0, smooth_nats_per_char: f64::NAN, stopped: false, best: None };
-    let mut saved = None;
-    let mut tell = |event: Event<'_>| {
-        for observer in &mut *observers {
-            outcome.stopped |= observer.observe(&event)? == Flow::Stop;
-        }
-        Ok::<_, Error>(outcome.stopped)
-    };
+    if let Some(checkpoint) = checkpoint {
+        trainer.restore(&checkpoint.file, &checkpoint.path)?;
+    } else if trainer.rolls_back() {
+        trainer.keep_state()?;
+    }
+    let saved = checkpoint.map(Checkpoint::step);
+    let mut run = Run { experiment, trainer, observers, saved, stopped: false };
+    run.go_to_end()?;
+    Ok(Outcome {
+        step: run.trainer.step_count(),
+        smooth_nats_per_char: run.trainer.smooth_nats_per_char(),
+        stopped: run.stopped,
+        best: run.trainer.best(),
+    })
+}
 
-    while outcome.step < steps {
-        let report = match trainer.step() {
-            Ok(report) => report,
-            Err(error) => {
-                let step = outcome.step;
-                if saved != Some(step) && 0 < step && trainer.is_finite() {
-                    tell(Event::Checkpoint { step, file: &trainer.checkpoint()?, best: false })?;
+/// A run in progress.
+struct Run<'a, 'e, 'o, T> {
+    experiment: &'e Experiment,
+    trainer: Trainer<'e, T>,
+    observers: &'a mut [&'o mut dyn Observer],
+    /// The step of the last checkpoint.
+    saved: Option<u64>,
+    /// Whether an observer wants it to end.
+    stopped: bool,
+}
+
+impl<T: Dtype> Run<'_, '_, '_, T> {
+    fn go_to_end(&mut self) -> Result<(), Error> {
+        let train = &self.experiment.config().train;
+        while self.trainer.step_count() < train.steps.get() as u64 && !self.stopped {
+            match self.turn() {
+                Ok(()) => {}
+                Err(Error::Diverged { step, what, .. })
+                    if self.trainer.rolls_back()
+                        && self.trainer.rollbacks() < train.max_rollbacks.get() as u64 =>
+                {
+                    self.trainer.roll_back();
+                    let (to, rollbacks) = (self.trainer.step_count(), self.trainer.rollbacks());
+                    self.tell(&Event::Rollback { step, what: &what, to, rollbacks })?;
                 }
-                return Err(error);
+                Err(Error::Diverged { step, what, learning_rate, grad_norm, .. }) => {
+                    self.save_last_good()?;
+                    let checkpoint = self.saved;
+                    return Err(Error::Diverged {
+                        step,
+                        what,
+                        learning_rate,
+                        grad_norm,
+                        checkpoint,
+                    });
+                }
+                Err(error) => return Err(error),
             }
-        };
-        let step = report.step;
-        outcome.step = step;
-        outcome.smooth_nats_per_char = report.smooth_nats_per_char;
-        let mut stop = tell(Event::Step(report))?;
+        }
+        Ok(())
+    }
 
-        let mut best = false;
+    /// One step, and what is due after it. The checkpoint comes last, so that all the rest of the step
+    /// lies before it.
+    fn turn(&mut self) -> Result<(), Error> {
+        let config = self.experiment.config();
+        let report = self.trainer.step()?;
+        let step = report.step;
+        self.tell(&Event::Step(report))?;
         if config.eval.every.is_due(step)
-            && let Some((nats_per_char, chars)) = trainer.evaluate()?
+            && let Some((nats_per_char, chars)) = self.trainer.evaluate()?
         {
-            best = outcome.best.is_none_or(|(_, least)| nats_per_char < least);
-            if best {
-                outcome.best = Some((step, nats_per_char));
-            }
-            stop |= tell(Event::Eval { step, nats_per_char, chars })?;
+            self.tell(&Event::Eval { step, nats_per_char, chars })?;
         }
         if config.sample.every.is_due(step) {
-            let text = trainer.sample(config.sample.length.as_usize());
-            stop |= tell(Event::Sample { step, text: &text })?;
+            let text = self.trainer.sample(config.sample.length.as_usize());
+            self.tell(&Event::Sample { step, text: &text })?;
         }
-        if best || config.checkpoint.every.is_due(step) || step == steps || stop {
-            tell(Event::Checkpoint { step, file: &trainer.checkpoint()?, best })?;
-            saved = Some(step);
+        let is_due = config.checkpoint.every.is_due(step);
+        if is_due && self.trainer.rolls_back() {
+            self.trainer.keep_state()?;
         }
-        if stop {
-            break;
+        let is_best = self.trainer.best().is_some_and(|(best, _)| best == step);
+        let is_last = step == config.train.steps.get() as u64;
+        if is_due || is_best || is_last || self.stopped {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<(), Error> {
+        let (step, file) = (self.trainer.step_count(), self.trainer.checkpoint()?);
+        let best = self.trainer.best().map(|(best, _)| best);
+        self.tell(&Event::Checkpoint { step, file: &file, best })?;
+        self.saved = Some(step);
+        Ok(())
+    }
+
+    /// Saves where the last step led to, if it was a good one and is not saved.
+    fn save_last_good(&mut self) -> Result<(), Error> {
+        let step = self.trainer.step_count();
+        if self.saved == Some(step) || step == 0 || !self.trainer.is_finite() {
+            return Ok(());
+        }
+        match self.save() {
+            Err(Error::Diverged { .. }) => Ok(()),
+            result => result,
         }
     }
-    Ok(outcome)
+
+    fn tell(&mut self, event: &Event<'_>) -> Result<(), Error> {
+        for observer in &mut *self.observers {
+            self.stopped |= observer.observe(event)? == Flow::Stop;
+        }
+        Ok(())
+    }
 }

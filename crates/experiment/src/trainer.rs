@@ -1,13 +1,15 @@
 //! The body of the training loop: one window after the other.
 
-use data_io::{Reader, Window, Windows};
+use data_io::{Reader, TensorFile, Window, Windows};
 use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::reduce::{all_finite, norm};
 use tensor_core::rng::{Rng, Stream, stream, stream_at};
+use tensor_core::{Layout, Segment};
 
-use crate::config::Mode;
+use crate::checkpoint::{FORMAT, Head, Place, Slot};
+use crate::config::{Mode, OnDivergence};
 use crate::{Dtype, Error, Experiment, build_model};
 
 /// What one step of training did.
@@ -48,6 +50,12 @@ pub struct Trainer<'e, T> {
     /// Characters read so far.
     chars: u64,
     smooth_nats_per_char: f64,
+    /// The lowest validation loss and the step at which it was found.
+    best: Option<(u64, f64)>,
+    /// How often training went back to an earlier state; each time halved the learning rate.
+    rollbacks: u64,
+    /// The state to go back to, where that is asked for.
+    good: Option<TensorFile>,
     sampling: Sampling<T>,
     /// Reads the validation text.
     evaluator: Option<Evaluator<T>>,
@@ -93,6 +101,9 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             step: 0,
             chars: 0,
             smooth_nats_per_char: libm::log(vocab_size as f64),
+            best: None,
+            rollbacks: 0,
+            good: None,
             sampling: Sampling {
                 generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1)),
                 rng: stream(rule.seed, Stream::Sample),
@@ -132,19 +143,26 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let _phase = enter(Phase::Optimizer);
         let learning_rate = self.learning_rate(step);
         let grad_norm = norm(&self.grads);
-        let diverged =
-            |what: &str| Error::Diverged { step, what: what.into(), learning_rate, grad_norm };
+        let checkpoint = None;
+        let diverged = |what| Error::Diverged { step, what, learning_rate, grad_norm, checkpoint };
         if !total.is_finite() {
-            return Err(diverged("the loss"));
+            return Err(diverged("the loss".into()));
         }
-        match self.transform(step) {
-            Verdict::Skip => {}
-            Verdict::Step if !grad_norm.is_finite() => return Err(diverged("the gradient")),
-            Verdict::Step => {
+        // A transform may clip what is infinite, so it is looked for now.
+        let not_finite = if grad_norm.is_finite() { None } else { self.not_finite(&self.grads) };
+        match (self.transform(step), not_finite) {
+            (Verdict::Skip, _) => {}
+            (Verdict::Step, Some(tensor)) => {
+                let name = self.model.layout().segments()[tensor].name();
+                return Err(diverged(format!("the gradient of `{name}`")));
+            }
+            (Verdict::Step, None) => {
                 self.optimizer.update(step, learning_rate, &mut self.theta, &self.grads);
                 self.take_average(step);
                 if !self.is_finite() {
-                    return Err(diverged("a weight"));
+                    let tensor = self.not_finite(&self.theta).or(self.not_finite(&self.average));
+                    let name = self.model.layout().segments()[tensor.unwrap_or_default()].name();
+                    return Err(diverged(format!("weight `{name}`")));
                 }
             }
         }
@@ -175,7 +193,16 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let config = self.experiment.config();
         let factor = self.schedule.factor(step, config.train.steps.get() as u64);
         let scale = self.window.len() as f64 / config.train.seq_len.get() as f64;
-        config.optimizer_keys.learning_rate.get() * factor * scale
+        let halved = libm::ldexp(1.0, -(self.rollbacks as i32));
+        config.optimizer_keys.learning_rate.get() * factor * scale * halved
+    }
+
+    /// Which tensor of `values`, which lie as the parameters do, is the first with a value that is not
+    /// finite.
+    fn not_finite(&self, values: &[T]) -> Option<usize> {
+        let is_it = |segment: &Segment| !all_finite(&values[segment.range.clone()]);
+        let segments = self.model.layout().segments();
+        if values.is_empty() { None } else { segments.iter().position(is_it) }
     }
 
     /// Whether every weight is finite. Weights that are not make no checkpoint.
@@ -245,7 +272,25 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         }
         let nats_per_char = total / n as f64;
         self.schedule.observe(nats_per_char);
+        if nats_per_char.is_finite() && self.best.is_none_or(|(_, least)| nats_per_char < least) {
+            self.best = Some((self.step, nats_per_char));
+        }
         Ok(Some((nats_per_char, n as u64)))
+    }
+
+    /// The step with the lowest validation loss so far, and that loss.
+    pub fn best(&self) -> Option<(u64, f64)> {
+        self.best
+    }
+
+    /// The moving average of the loss.
+    pub fn smooth_nats_per_char(&self) -> f64 {
+        self.smooth_nats_per_char
+    }
+
+    /// How often training went back to an earlier state.
+    pub fn rollbacks(&self) -> u64 {
+        self.rollbacks
     }
 
     /// Updates made so far.
@@ -273,40 +318,96 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         &self.grads
     }
 
-    pub(crate) fn experiment(&self) -> &'e Experiment {
-        self.experiment
+    /// Whether a run that diverges goes back to an earlier state.
+    pub(crate) fn rolls_back(&self) -> bool {
+        self.experiment.config().train.on_divergence == OnDivergence::Rollback
     }
 
-    pub(crate) fn has_average(&self) -> bool {
-        !self.average.is_empty()
+    /// The state to go back to.
+    pub(crate) fn good_state(&self) -> Option<&TensorFile> {
+        self.good.as_ref()
     }
 
-    pub(crate) fn state(&self) -> &[T] {
-        &self.state
+    pub(crate) fn set_good_state(&mut self, state: TensorFile) {
+        self.good = Some(state);
     }
 
-    pub(crate) fn optimizer_state(&mut self) -> Vec<(&'static str, &mut [T])> {
-        self.optimizer.state()
+    pub(crate) fn set_rollbacks(&mut self, rollbacks: u64) {
+        self.rollbacks = rollbacks;
     }
 
-    pub(crate) fn schedule_state(&mut self) -> Vec<(&'static str, &mut f64)> {
-        self.schedule.state()
+    /// Where [`weights`](Self::weights) are, to be overwritten.
+    pub(crate) fn weights_mut(&mut self) -> (&Layout, &mut [T]) {
+        let weights = if self.average.is_empty() { &mut self.theta } else { &mut self.average };
+        (self.model.layout(), weights)
     }
 
-    pub(crate) fn smooth_nats_per_char(&self) -> f64 {
-        self.smooth_nats_per_char
+    /// All that training changes, but for [`weights`](Self::weights) and what [`Head`] has, under the
+    /// names it has in a checkpoint.
+    pub(crate) fn slots(&mut self) -> Vec<Slot<'_, T>> {
+        let mut slots = Vec::new();
+        if !self.average.is_empty() {
+            slots.push(Slot::flat("optimizer.theta", &mut self.theta));
+        }
+        for (name, values) in self.optimizer.state() {
+            slots.push(Slot::flat(format!("optimizer.{name}"), values));
+        }
+        for (name, number) in self.schedule.state() {
+            slots.push(Slot::number(format!("optimizer.schedule.{name}"), number));
+        }
+        for (index, transform) in self.transforms.iter_mut().enumerate() {
+            for (name, values) in transform.state() {
+                slots.push(Slot::flat(format!("optimizer.transform.{index}.{name}"), values));
+            }
+        }
+        let dims = self.model.dims();
+        let mut rest = &mut self.state[..];
+        for (name, range) in self.model.states() {
+            let (values, behind) = rest.split_at_mut(range.len());
+            rest = behind;
+            let (name, shape) = (format!("state.{name}"), vec![dims.batch_size, dims.hidden_size]);
+            slots.push(Slot { name, shape, place: Place::Values(values) });
+        }
+        slots.push(Slot::number("state.smooth_nats_per_char", &mut self.smooth_nats_per_char));
+        slots
     }
 
-    pub(crate) fn chars(&self) -> u64 {
-        self.chars
+    /// All that training changes and is no tensor.
+    pub(crate) fn head(&self) -> Result<Head, Error> {
+        let experiment = self.experiment;
+        Ok(Head {
+            format: FORMAT,
+            step: self.step,
+            config: experiment.config().to_text_without_directories(),
+            symbols: experiment.tokenizer().symbols(),
+            text: experiment.text_digest()?.to_owned(),
+            chars: self.chars,
+            windows: self.windows.state(),
+            sample_rng_word: self.sampling.rng.get_word_pos().to_string(),
+            best: self.best,
+            rollbacks: self.rollbacks,
+        })
     }
 
-    pub(crate) fn windows(&self) -> &Windows {
-        &self.windows
-    }
-
-    pub(crate) fn sampling_rng(&self) -> &Rng {
-        &self.sampling.rng
+    /// The mirror image of [`head`](Self::head), or what is wrong with it.
+    pub(crate) fn set_head(&mut self, head: &Head) -> Result<(), String> {
+        let experiment = self.experiment;
+        if head.symbols != experiment.tokenizer().symbols() {
+            return Err("its vocabulary is not that of the text".into());
+        }
+        self.windows = *experiment.windows();
+        let text = experiment.text_digest().map_err(|error| error.to_string())?;
+        if head.text == text && !self.windows.restore(head.windows) {
+            return Err(format!("{:?} is no place in the text", head.windows));
+        }
+        let word =
+            head.sample_rng_word.parse().map_err(|_| "its `sample_rng_word` is no number")?;
+        self.sampling.rng.set_word_pos(word);
+        self.step = head.step;
+        self.chars = head.chars;
+        self.best = head.best;
+        self.rollbacks = head.rollbacks;
+        Ok(())
     }
 }
 

@@ -1,27 +1,88 @@
-//! `cli run`: trains what a config says.
+//! `cli run` trains what a config says; `cli resume` goes on with a run.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use experiment::{Experiment, Observer, Parts, RunDir, open_config, train};
+use experiment::{
+    Checkpoint, Error, Experiment, Observer, Outcome, Parts, Permitted, Resumed, RunDir,
+    open_config, train_from,
+};
 
-use crate::args::RunArgs;
+use crate::args::{ChangedArgs, HowArgs, ResumeArgs, RunArgs};
 use crate::failure::printable;
 use crate::progress::{Progress, duration};
+use crate::signals::Signals;
 use crate::{Console, Failure};
+
+/// Where runs are that nobody gave a place.
+const RUNS: &str = "runs";
 
 pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
     let document = open_config(&args.config, &args.overrides)?;
     let mut experiment = Experiment::prepare(&document, parts)?;
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    experiment.set_threads(args.threads.unwrap_or(all));
-    let mut run_dir = match &args.out {
+    if args.resume {
+        let named = || Path::new(RUNS).join(experiment.name());
+        let path = args.out.clone().unwrap_or_else(named);
+        let permitted = permitted(args.changed, Vec::new());
+        return go_on(&path, &mut experiment, &permitted, args.how, console);
+    }
+    let run = match &args.out {
         Some(path) => RunDir::create(path, &experiment)?,
-        None => RunDir::create_in(Path::new("runs"), &experiment)?,
+        None => RunDir::create_in(Path::new(RUNS), &experiment)?,
     };
-    if args.quiet {
-        train(&experiment, &mut [&mut run_dir])?;
-        return Ok(());
+    train(&mut experiment, run, None, args.how, console)
+}
+
+pub fn resume(args: &ResumeArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
+    if !args.run.exists() {
+        let reason = "there is no such run".into();
+        return Err(Error::NoModel { path: args.run.clone(), reason }.into());
+    }
+    let document = open_config(&args.run.join("config.toml"), &args.overrides)?;
+    let mut experiment = Experiment::prepare(&document, parts)?;
+    let key = |set: &String| set.split('=').next().unwrap_or_default().trim().to_owned();
+    let permitted = permitted(args.changed, args.overrides.iter().map(key).collect());
+    go_on(&args.run, &mut experiment, &permitted, args.how, console)
+}
+
+fn permitted(changed: ChangedArgs, keys: Vec<String>) -> Permitted {
+    Permitted { config: changed.allow_changed_config, text: changed.allow_changed_text, keys }
+}
+
+fn go_on(
+    path: &Path,
+    experiment: &mut Experiment,
+    permitted: &Permitted,
+    how: HowArgs,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let Resumed { run, checkpoint, damaged } = RunDir::resume(path, experiment, permitted)?;
+    for error in &damaged {
+        let (place, error) = (printable(&error.place()), printable(&error.to_string()));
+        let _ = writeln!(console.err, "warning: {place}: {error}");
+    }
+    if let (Some(checkpoint), false) = (&checkpoint, damaged.is_empty()) {
+        let path = printable(&checkpoint.path().display().to_string());
+        let _ = writeln!(console.err, "warning: going on from {path} instead");
+    }
+    train(experiment, run, checkpoint, how, console)
+}
+
+fn train(
+    experiment: &mut Experiment,
+    mut run: RunDir,
+    checkpoint: Option<Checkpoint>,
+    how: HowArgs,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    experiment.set_threads(how.threads.unwrap_or(all));
+    let path = run.path().to_owned();
+    let mut signals = Signals::watch().map_err(|source| no_signals(&path, source))?;
+    if how.quiet {
+        let outcome = train_from(experiment, checkpoint.as_ref(), &mut [&mut run, &mut signals])?;
+        return ended_by_signal(signals, &path, &outcome, console);
     }
 
     let heading = format!(
@@ -31,16 +92,19 @@ pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
     );
     if let Err(error) = writeln!(console.out, "{heading}").and_then(|()| console.out.flush()) {
         // Nobody would see what it does.
-        run_dir.discard()?;
+        run.discard()?;
         return Err(Failure::Output(error));
     }
 
     let start = Instant::now();
-    let path = run_dir.path().to_owned();
-    let mut progress = Progress::new(console, &experiment);
-    let result = train(&experiment, &mut [&mut run_dir as &mut dyn Observer, &mut progress]);
+    let chars = checkpoint.as_ref().map_or(0, Checkpoint::chars);
+    let first = checkpoint.as_ref().map_or(0, Checkpoint::step);
+    let mut progress = Progress::new(console, experiment, chars);
+    let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut progress, &mut signals];
+    let result = train_from(experiment, checkpoint.as_ref(), observers);
     let written = progress.finish();
     let outcome = result?;
+    ended_by_signal(signals, &path, &outcome, console)?;
     if outcome.stopped {
         let _ = writeln!(console.err, "stopped after step {}", outcome.step);
     }
@@ -50,12 +114,30 @@ pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
     let _ = writeln!(
         console.err,
         "{run}: {} steps in {}, smoothed loss {:.3} nats/char",
-        outcome.step,
+        outcome.step - first,
         duration(start.elapsed().as_secs_f64()),
         outcome.smooth_nats_per_char,
     );
     let _ = writeln!(console.err, "write with it: cargo cli sample {run} --length 500");
     Ok(())
+}
+
+/// Whether it was a signal that ended a run; then says how to go on.
+fn ended_by_signal(
+    signals: &Signals,
+    path: &Path,
+    outcome: &Outcome,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let Some(signal) = signals.received().filter(|_| outcome.stopped) else { return Ok(()) };
+    let (name, run) = (signal.name(), shell_word(&path.display().to_string()));
+    let _ = writeln!(console.err, "{name}: saved after step {}", outcome.step);
+    let _ = writeln!(console.err, "go on with it: cargo cli resume {run}");
+    Err(Failure::Signal(signal))
+}
+
+fn no_signals(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: PathBuf::from(path), action: "watch for signals", source }
 }
 
 /// The text as one word of a shell, with nothing in it that a terminal would obey.

@@ -86,6 +86,15 @@ impl EncodedCorpus {
         self.corpus.entropy
     }
 
+    /// A digest of the text, in 64 hexadecimal digits: the same for files of the same content in the
+    /// same order, whatever they are called. Reads all of it.
+    ///
+    /// # Errors
+    /// If the text cannot be read any more.
+    pub fn digest(&self) -> Result<String, TextError> {
+        self.corpus.digest()
+    }
+
     /// Number of symbols.
     #[expect(clippy::len_without_is_empty, reason = "a text that was read has a symbol")]
     pub fn len(&self) -> usize {

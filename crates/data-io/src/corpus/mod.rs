@@ -124,6 +124,20 @@ impl Corpus {
     }
 
     /// Bytes of text in memory.
+    /// A digest of the text: of the bytes of each of its files, and of nothing about them, such as
+    /// their names.
+    fn digest(&self) -> Result<String, TextError> {
+        let mut hasher = blake3::Hasher::new();
+        for piece in &self.pieces {
+            hasher.update(&(piece.len() as u64).to_le_bytes());
+            piece.stream(&mut |text: &str, _| {
+                hasher.update(text.as_bytes());
+                Ok(text.len())
+            })?;
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
     fn held(&self) -> usize {
         self.pieces.iter().map(Piece::held).sum()
     }
@@ -180,6 +194,27 @@ mod tests {
             (ids, starts)
         });
         assert!(held == in_files);
+    }
+
+    #[test]
+    fn a_digest_is_of_the_content_and_not_of_names_or_where_it_is() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let digest = |texts: &[&str], prefix: &str, max_held| {
+            let file = |(n, text): (usize, &&str)| {
+                let path = directory.path().join(format!("{prefix}{n}"));
+                fs::write(&path, text).expect("writable");
+                path
+            };
+            let files = texts.iter().enumerate().map(file).collect();
+            Corpus::of_files_held(files, max_held).expect("there").digest().expect("UTF-8")
+        };
+        let first = digest(&["ab", "é"], "x", MAX_HELD);
+        assert_eq!(first, digest(&["ab", "é"], "y", MAX_HELD));
+        assert_eq!(first, digest(&["ab", "é"], "x", 0));
+        for other in [&["ab", "e"][..], &["abé"], &["é", "ab"], &["a", "bé"], &["ab", "é", "é"]]
+        {
+            assert_ne!(first, digest(other, "x", MAX_HELD), "{other:?}");
+        }
     }
 
     #[test]

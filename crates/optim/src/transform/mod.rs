@@ -19,7 +19,7 @@ pub use weight_decay::WeightDecay;
 
 /// A change of the gradient. Those of a config are applied in their order.
 ///
-/// What a transform does depends on its arguments alone, so there is nothing to save.
+/// What those of this crate do depends on their arguments alone, so there is nothing to save.
 pub trait Transform<T: Real>: Send {
     /// Overwrites `grads`, which mirrors `params`. `step` counts from 1. Allocates nothing.
     ///
@@ -27,6 +27,11 @@ pub trait Transform<T: Real>: Send {
     /// applied and the optimizer is not stepped, so neither parameters nor averages move, not even
     /// by a decay. The step is counted all the same.
     fn apply(&mut self, step: u64, params: &[T], grads: &mut [T]) -> Verdict;
+
+    /// Everything that has to survive a restart, by name, in slices of fixed length.
+    fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
+        Vec::new()
+    }
 }
 
 /// What is to become of a step.
