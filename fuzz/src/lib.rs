@@ -112,7 +112,7 @@ fn load(bytes: &[u8]) {
 fn seal(bytes: &mut [u8]) {
     const KEY: &[u8] = br#"\"digest\":\""#;
     const LEN: usize = 64;
-    let Some(place) = bytes.windows(KEY.len()).position(|window| window == KEY) else { return };
+    let Some(place) = bytes.windows(KEY.len()).rposition(|window| window == KEY) else { return };
     let Some(digits) = bytes.get_mut(place + KEY.len()..place + KEY.len() + LEN) else { return };
     digits.fill(b'0');
     let digest = blake3::hash(bytes).to_hex();

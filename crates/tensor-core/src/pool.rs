@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// Turns of an empty loop before a thread parks: a fraction of a millisecond.
-const SPINS: usize = 1 << 14;
+/// Turns of an empty loop before a thread parks: a fraction of a millisecond, but in an interpreter.
+const SPINS: usize = if cfg!(miri) { 1 << 4 } else { 1 << 14 };
 
 /// Work for every thread; borrowed from the caller of [`Pool::each`] until all are done.
 type Work<'a> = &'a (dyn Fn() + Sync);
