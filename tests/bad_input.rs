@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use integration_tests::{cli, project};
+use integration_tests::{Output, cli, project};
 
 const CONFIG: &str = "[data]\npath = \"text.txt\"\n";
 const TEXT: &[u8] = b"the quick brown fox jumps over the lazy dog, then the dog sleeps.\n";
@@ -415,4 +415,175 @@ fn a_part_is_swapped_by_one_word_also_in_a_config_with_every_key() {
     run(&full, "b", &["model.init.kind=pytorch", "transform.0.kind=weight_decay"]);
     run(&full, "c", &["model.cell=lstm", "schedule.kind=cosine", "data.tokenizer=byte"]);
     run(&config, "d", &["model.init.kind=pytorch", "transform.0.kind=noise"]);
+}
+
+/// A run of six steps with checkpoints at 2, 4 and 6, its directory, and a text that is not its own.
+struct Begun(tempfile::TempDir);
+
+impl Begun {
+    fn new() -> Self {
+        let begun = Self(tempfile::tempdir().expect("a temporary directory"));
+        let text = std::fs::read_to_string(project("configs/data/input.txt")).expect("there");
+        std::fs::write(begun.path("same.txt"), &text).expect("writable");
+        let other = text.replacen("th", "ht", 1);
+        std::fs::write(begun.path("other.txt"), other).expect("writable");
+        std::fs::create_dir(begun.path("foreign")).expect("writable");
+        std::fs::write(begun.path("foreign/notes"), "mine").expect("writable");
+        assert_eq!(begun.run("run", &[]).code, 0);
+        begun
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn run(&self, out: &str, more: &[&str]) -> Output {
+        let (config, out) =
+            (project("configs/karpathy.toml").display().to_string(), self.path(out));
+        let mut args = vec!["run", &config, "--out", &out, "--quiet"];
+        for set in ["train.steps=6", "checkpoint.every=2", "log.every=1"] {
+            args.extend(["--set", set]);
+        }
+        self.named(cli(&[&args, more].concat()))
+    }
+
+    fn resume(&self, run: &str, more: &[&str]) -> Output {
+        self.named(cli(&[&["resume", &self.path(run), "--quiet"], more].concat()))
+    }
+
+    /// What was said, without the directory's name.
+    fn named(&self, output: Output) -> Output {
+        let err = output.err.replace(&format!("{}/", self.0.path().display()), "");
+        Output { err, ..output }
+    }
+
+    fn damage(&self, name: &str) {
+        let mut bytes = std::fs::read(self.path(name)).expect("there");
+        *bytes.last_mut().expect("not empty") ^= 1;
+        std::fs::write(self.path(name), bytes).expect("writable");
+    }
+}
+
+#[track_caller]
+fn check_line(output: &Output, code: u8, expected: &str) {
+    let first = output.err.lines().next().unwrap_or_default();
+    assert!(first.starts_with(expected), "{}", output.err);
+    assert_eq!(output.code, code, "{}", output.err);
+    assert!(output.err.lines().count() <= 6, "{}", output.err);
+}
+
+#[test]
+fn runs_that_cannot_go_on() {
+    let begun = Begun::new();
+    let newest = "run/checkpoints/step-00000006.safetensors";
+    let (same, other) = (
+        format!("data.path={}", begun.path("same.txt")),
+        format!("data.path={}", begun.path("other.txt")),
+    );
+    let resumed = |more: &[&str]| begun.run("run", &[&["--resume"], more].concat());
+
+    check_line(&begun.resume("none", &[]), 5, "error: none: there is no such run");
+    check_line(
+        &begun.resume("foreign", &[]),
+        2,
+        "error: foreign/config.toml: cannot read the config: ",
+    );
+    let foreign = "error: foreign: there is something in it, and it is no run";
+    check_line(&begun.run("foreign", &["--resume"]), 2, foreign);
+    check_line(
+        &resumed(&["--set", "train.seed=1"]),
+        2,
+        &format!("error: config: not the config of {newest}: `train.seed` is 1, and was 42"),
+    );
+    let steps = format!("error: config: not the config of {newest}: `train.steps` is 8, and was 6");
+    check_line(&resumed(&["--set", "train.steps=8"]), 2, &steps);
+    check_line(
+        &resumed(&["--set", &other]),
+        3,
+        &format!("error: other.txt: not the text of {newest}"),
+    );
+    check_line(
+        &begun.resume("run", &["--set", &other]),
+        3,
+        "error: other.txt: not the text of run/",
+    );
+    let wider = "model.hidden_size=9";
+    check_line(&begun.resume("run", &["--set", wider]), 5, &format!("error: {newest}: "));
+
+    // What was refused changed nothing, and what is the same, or permitted by name, is taken.
+    check_line(&resumed(&[]), 0, "");
+    check_line(&resumed(&["--set", &same]), 0, "");
+    std::fs::rename(begun.path("run"), begun.path("moved")).expect("movable");
+    check_line(&begun.resume("moved", &[]), 0, "");
+    check_line(&begun.resume("moved", &["--set", "train.steps=8"]), 0, "");
+    assert!(Path::new(&begun.path("moved/checkpoints/step-00000008.safetensors")).exists());
+    let permitted = ["--resume", "--allow-changed-config", "--allow-changed-text", "--set"];
+    let args = [&permitted[..], &[&other, "--set", "train.steps=10"]].concat();
+    check_line(&begun.run("moved", &args), 0, "");
+    assert!(Path::new(&begun.path("moved/checkpoints/step-00000010.safetensors")).exists());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_never_made_a_fresh_start_of() {
+    let begun = Begun::new();
+    let checkpoint = |step| format!("run/checkpoints/step-0000000{step}.safetensors");
+    let whole = std::fs::read(begun.path(&checkpoint(6))).expect("there");
+    begun.damage(&checkpoint(6));
+    let output = begun.resume("run", &[]);
+    check_line(&output, 0, &format!("warning: {}: damaged: ", checkpoint(6)));
+    let instead = format!("warning: going on from {} instead", checkpoint(4));
+    assert!(output.err.contains(&instead), "{}", output.err);
+    assert!(std::fs::read(begun.path(&checkpoint(6))).expect("there") == whole);
+
+    // A log that does not hold what a checkpoint vouches for is damage too.
+    let metrics = begun.path("run/metrics.jsonl");
+    let text = std::fs::read_to_string(&metrics).expect("there");
+    std::fs::write(&metrics, text.lines().take(4).map(|l| format!("{l}\n")).collect::<String>())
+        .expect("writable");
+    check_line(&begun.resume("run", &[]), 0, &format!("warning: {}: the first ", checkpoint(6)));
+    assert_eq!(std::fs::read_to_string(&metrics).expect("there"), text);
+
+    for step in [2, 4, 6] {
+        begun.damage(&checkpoint(step));
+    }
+    let before = std::fs::read_to_string(&metrics).expect("there");
+    for output in [begun.resume("run", &[]), begun.run("run", &["--resume"])] {
+        check_line(
+            &output,
+            5,
+            "error: run/checkpoints: none of the 3 checkpoints can be used; the newest, run/checkpoints/step-00000006.safetensors: damaged: ",
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&metrics).expect("there"), before);
+}
+
+#[test]
+fn a_run_that_diverges_goes_back_if_it_is_told_to_and_ends_if_that_does_not_help() {
+    let config = project("configs/karpathy.toml").display().to_string();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = |name: &str, sets: &[&str]| {
+        let out = directory.path().join(name);
+        let path = out.display().to_string();
+        let mut args = vec!["run", &config, "--quiet", "--out", &path, "--set", "log.every=1"];
+        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+        let output = cli(&args);
+        (output, std::fs::read_to_string(out.join("metrics.jsonl")).expect("there"))
+    };
+    // The first step is finite with half of it, as a weight then is.
+    let large = "optimizer={ kind = \"sgd\", learning_rate = 3e38 }";
+    let steps = ["train.steps=20", "train.on_divergence=rollback", "transform=[\"clip_value\"]"];
+    let (output, metrics) = run("ends", &[&steps[..], &[large, "train.max_rollbacks=2"]].concat());
+    check_line(&output, 7, "error: step 1: ");
+    let backs = metrics.lines().filter(|line| line.contains("\"split\":\"rollback\""));
+    assert_eq!(backs.count(), 2, "{metrics}");
+
+    let shrinking = "optimizer={ kind = \"sgd\", learning_rate = 1e40 }";
+    let many = [&steps[..], &[shrinking, "train.max_rollbacks=200", "train.steps=3"]].concat();
+    let (output, metrics) = run("goes-on", &many);
+    assert_eq!(output.code, 0, "{}", output.err);
+    let last: serde_json::Value =
+        serde_json::from_str(metrics.lines().last().expect("lines")).expect("JSON");
+    assert_eq!(last["step"], 3);
+    let halvings = metrics.lines().filter(|line| line.contains("\"rollback\"")).count();
+    assert_eq!(last["learning_rate"], 1e40 / 2_f64.powi(halvings as i32));
 }

@@ -3,9 +3,9 @@
 #![cfg(unix)]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 fn cli(run: &Path) -> Command {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/karpathy.toml");
@@ -105,4 +105,79 @@ fn a_pipe_is_refused_and_not_waited_for() {
     let mut check = Command::new(env!("CARGO_BIN_EXE_cli"));
     let output = check.arg("check").arg(&pipe).output().expect("it starts");
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Starts a run that would take for ever, and waits for its first line.
+fn started(run: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
+    let mut command = cli(run);
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    out.read_line(&mut String::new()).expect("a line");
+    (child, out)
+}
+
+fn send(signal: &str, child: &Child) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status();
+    assert!(status.expect("every system has it").success());
+}
+
+/// The rest of standard output, which has to be read for the run to go on, the exit code, and
+/// standard error.
+fn end(child: Child, mut out: BufReader<ChildStdout>) -> (Option<i32>, String) {
+    out.read_to_end(&mut Vec::new()).expect("readable");
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn n_checkpoints(run: &Path) -> usize {
+    std::fs::read_dir(run.join("checkpoints")).expect("a run directory").count()
+}
+
+#[test]
+fn a_signal_ends_a_run_after_its_step_with_a_checkpoint() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let run = directory.path().join(signal);
+        let (child, out) = started(&run, &[]);
+        send(signal, &child);
+        let (found, error) = end(child, out);
+        assert_eq!(found, Some(code), "{error}");
+        assert!(error.contains(": saved after step "), "{error}");
+        assert_eq!(n_checkpoints(&run), 1);
+        let mut check = Command::new(env!("CARGO_BIN_EXE_cli"));
+        let status = check.arg("check").arg(&run).stdout(Stdio::null()).status();
+        assert!(status.expect("it starts").success());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_run_in_the_middle_of_its_step() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let sizes = ["model.hidden_size=2048", "train.batch_size=14", "train.seq_len=100"];
+    let long = sizes.map(|size| ["--set", size]).concat();
+    let (child, out) = started(&run, &long);
+    send("-INT", &child);
+    send("-INT", &child);
+    assert_eq!(end(child, out).0, Some(130));
+    assert_eq!(n_checkpoints(&run), 0);
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_directory_and_a_killed_one_frees_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let (mut first, _out) = started(&run, &[]);
+    for args in [&["--resume"][..], &[]] {
+        let second = cli(&run).args(args).output().expect("the program starts");
+        let error = String::from_utf8_lossy(&second.stderr);
+        assert_eq!(second.status.code(), Some(6), "{error}");
+        assert!(error.contains(&format!(": in use by process {}\n", first.id())), "{error}");
+    }
+    first.kill().expect("it runs");
+    first.wait().expect("it ends");
+    let (third, out) = started(&run, &["--resume"]);
+    send("-TERM", &third);
+    assert_eq!(end(third, out).0, Some(143));
 }

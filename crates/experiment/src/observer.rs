@@ -58,6 +58,14 @@ pub enum Flow {
 
 /// Someone who watches a run: writes files, shows progress, ends it early.
 pub trait Observer {
+    /// Hears that training starts, from a state that was found to be good where it goes on.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    fn start(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Hears of an event.
     ///
     /// # Errors

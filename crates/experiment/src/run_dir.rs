@@ -38,6 +38,10 @@ pub struct RunDir {
     path: PathBuf,
     /// Whether nothing of it was there before.
     is_new: bool,
+    /// The config as it is to be written.
+    config: String,
+    /// The step from which training goes on, and that of the best checkpoint.
+    from: (u64, Option<u64>),
     /// Writes what has to be synced. Done before the lock is released.
     writer: Writer,
     metrics: LogFile,
@@ -105,13 +109,12 @@ impl RunDir {
     fn begin(path: &Path, experiment: &Experiment, lock: Lock) -> Result<Self, Error> {
         let mut run = Self::open(path, experiment, lock)?;
         run.is_new = true;
-        run.write_config(experiment)?;
         Ok(run)
     }
 
     /// Opens the directory `path` to go on from its newest good checkpoint, or from the start if it
-    /// has none; it is made if it is not there, and completed if a run was killed while it did so.
-    /// What was written after the checkpoint is cut off.
+    /// has none; it is made if it is not there. Nothing that was written is changed before training
+    /// starts.
     ///
     /// # Errors
     /// If the directory is something else, or another process is at it; if all its checkpoints are
@@ -137,15 +140,9 @@ impl RunDir {
         if let Some(checkpoint) = &checkpoint {
             check_same(checkpoint, experiment, permitted)?;
         }
-        run.metrics.cut()?;
-        run.samples.cut()?;
-        let (step, chars) = checkpoint.as_ref().map_or((0, 0), |c| (c.step(), c.chars()));
-        run.elapsed_before = cut_timing(&path.join(TIMING), &run.timing, step)?;
-        run.last.1 = chars;
-        run.write_config(experiment)?;
-        if let Some(checkpoint) = &checkpoint {
-            let best = checkpoint.head.best.map(|(step, _)| step);
-            run.kept.remove_others(&run.checkpoints(), step, best)?;
+        if let Some(Checkpoint { head, .. }) = &checkpoint {
+            run.from = (head.step, head.best.map(|(step, _)| step));
+            run.last.1 = head.chars;
         }
         Ok(Resumed { run, checkpoint, damaged })
     }
@@ -171,6 +168,8 @@ impl RunDir {
             },
             start: now,
             is_new: false,
+            config: config.to_text(path),
+            from: (0, None),
             elapsed_before: 0.0,
             last: (now, 0),
             path: path.to_owned(),
@@ -180,9 +179,9 @@ impl RunDir {
 
     /// Writes the config, unless it is there; it comes last of what a new directory gets, and then
     /// the names of all of it are synced.
-    fn write_config(&mut self, experiment: &Experiment) -> Result<(), Error> {
+    fn write_config(&mut self) -> Result<(), Error> {
         let (directory, path) = (self.path.clone(), self.path.join(CONFIG));
-        let text = experiment.config().to_text(&directory);
+        let text = std::mem::take(&mut self.config);
         if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
@@ -308,6 +307,17 @@ impl RunDir {
 }
 
 impl Observer for RunDir {
+    /// Cuts off what was written after the checkpoint, and removes what a run that was killed had not
+    /// come to remove.
+    fn start(&mut self) -> Result<(), Error> {
+        self.metrics.cut()?;
+        self.samples.cut()?;
+        let (step, best) = self.from;
+        self.elapsed_before = cut_timing(&self.path.join(TIMING), &self.timing, step)?;
+        self.write_config()?;
+        self.kept.remove_others(&self.checkpoints(), step, best)
+    }
+
     fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
         self.writer.check()?;
         match event {

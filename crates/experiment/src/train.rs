@@ -57,6 +57,7 @@ fn train_in<T: Dtype>(
     } else if trainer.rolls_back() {
         trainer.keep_state()?;
     }
+    observers.iter_mut().try_for_each(|observer| observer.start())?;
     let saved = checkpoint.map(Checkpoint::step);
     let mut run = Run { experiment, trainer, observers, saved, stopped: false };
     run.go_to_end()?;
