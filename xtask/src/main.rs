@@ -6,6 +6,8 @@
 //! A command is a file with an `Args` and a `run`, and its line in [`Command`] and in `main`.
 
 mod determinism;
+#[cfg(unix)]
+mod faults;
 mod fuzz;
 mod gradcheck;
 mod mutants;
@@ -36,6 +38,9 @@ struct Xtask {
 enum Command {
     /// Runs the same configs in every way this machine can compute them, and compares what comes out.
     Determinism(determinism::Args),
+    /// Kills runs, makes their system calls fail and their disks too small, and resumes them.
+    #[cfg(unix)]
+    Faults(faults::Args),
     /// Tries bytes by the million on everything that reads a file or a command line.
     Fuzz(fuzz::Args),
     /// Checks gradients against finite differences.
@@ -61,6 +66,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Determinism(args) => determinism::run(args),
+        #[cfg(unix)]
+        Command::Faults(args) => faults::run(args),
         Command::Fuzz(args) => fuzz::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
         Command::Mutants(args) => mutants::run(args),

@@ -1,7 +1,6 @@
 //! `cli run` trains what a config says; `cli resume` goes on with a run.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use experiment::{
@@ -21,17 +20,18 @@ const RUNS: &str = "runs";
 pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
     let document = open_config(&args.config, &args.overrides)?;
     let mut experiment = Experiment::prepare(&document, parts)?;
+    let signals = watch_signals()?;
     if args.resume {
         let named = || Path::new(RUNS).join(experiment.name());
         let path = args.out.clone().unwrap_or_else(named);
         let permitted = permitted(args.changed, Vec::new());
-        return go_on(&path, &mut experiment, &permitted, args.how, console);
+        return go_on(&path, &mut experiment, &permitted, args.how, signals, console);
     }
     let run = match &args.out {
         Some(path) => RunDir::create(path, &experiment)?,
         None => RunDir::create_in(Path::new(RUNS), &experiment)?,
     };
-    train(&mut experiment, run, None, args.how, console)
+    train(&mut experiment, run, None, args.how, signals, console)
 }
 
 pub fn resume(args: &ResumeArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -41,9 +41,10 @@ pub fn resume(args: &ResumeArgs, parts: &Parts, console: &mut Console<'_>) -> Re
     }
     let document = open_config(&args.run.join("config.toml"), &args.overrides)?;
     let mut experiment = Experiment::prepare(&document, parts)?;
+    let signals = watch_signals()?;
     let key = |set: &String| set.split('=').next().unwrap_or_default().trim().to_owned();
     let permitted = permitted(args.changed, args.overrides.iter().map(key).collect());
-    go_on(&args.run, &mut experiment, &permitted, args.how, console)
+    go_on(&args.run, &mut experiment, &permitted, args.how, signals, console)
 }
 
 fn permitted(changed: ChangedArgs, keys: Vec<String>) -> Permitted {
@@ -55,6 +56,7 @@ fn go_on(
     experiment: &mut Experiment,
     permitted: &Permitted,
     how: HowArgs,
+    signals: &Signals,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let Resumed { run, checkpoint, damaged } = RunDir::resume(path, experiment, permitted)?;
@@ -66,7 +68,7 @@ fn go_on(
         let path = printable(&checkpoint.path().display().to_string());
         let _ = writeln!(console.err, "warning: going on from {path} instead");
     }
-    train(experiment, run, checkpoint, how, console)
+    train(experiment, run, checkpoint, how, signals, console)
 }
 
 fn train(
@@ -74,12 +76,12 @@ fn train(
     mut run: RunDir,
     checkpoint: Option<Checkpoint>,
     how: HowArgs,
+    mut signals: &Signals,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     experiment.set_threads(how.threads.unwrap_or(all));
     let path = run.path().to_owned();
-    let mut signals = Signals::watch().map_err(|source| no_signals(&path, source))?;
     if how.quiet {
         let outcome = train_from(experiment, checkpoint.as_ref(), &mut [&mut run, &mut signals])?;
         return ended_by_signal(signals, &path, &outcome, console);
@@ -136,8 +138,10 @@ fn ended_by_signal(
     Err(Failure::Signal(signal))
 }
 
-fn no_signals(path: &Path, source: io::Error) -> Error {
-    Error::Io { path: PathBuf::from(path), action: "watch for signals", source }
+/// Before the first file is written: a limit on their size is a signal too.
+fn watch_signals() -> Result<&'static Signals, Error> {
+    let failed = |source| Error::Io { path: "process".into(), action: "watch for signals", source };
+    Signals::watch().map_err(failed)
 }
 
 /// The text as one word of a shell, with nothing in it that a terminal would obey.
