@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask fuzz` looks for such bytes; an ordinary test replays those under `corpus/`.
 
+mod seal;
+
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -11,6 +13,8 @@ use experiment::{Config, Error, Parts, TextModel};
 use registry::{Chosen, Document};
 use rnn_model::Sampler;
 use tensor_core::rng::{Stream, stream};
+
+use seal::seal;
 
 static PARTS: LazyLock<Parts> = LazyLock::new(Parts::builtin);
 
@@ -106,15 +110,4 @@ fn load(bytes: &[u8]) {
             show(&error);
         }
     }
-}
-
-/// Puts the digest of a file right, where it has one.
-fn seal(bytes: &mut [u8]) {
-    const KEY: &[u8] = br#"\"digest\":\""#;
-    const LEN: usize = 64;
-    let Some(place) = bytes.windows(KEY.len()).rposition(|window| window == KEY) else { return };
-    let Some(digits) = bytes.get_mut(place + KEY.len()..place + KEY.len() + LEN) else { return };
-    digits.fill(b'0');
-    let digest = blake3::hash(bytes).to_hex();
-    bytes[place + KEY.len()..][..LEN].copy_from_slice(digest.as_bytes());
 }

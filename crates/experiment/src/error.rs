@@ -1,7 +1,7 @@
 //! Everything that can end a command, with its place, its advice and its exit code.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use data_io::{FileError, TextError, UnknownSymbol};
 use registry::{ConfigError, Document, Place};
@@ -172,6 +172,11 @@ pub enum Error {
         /// The step of the last checkpoint that was written.
         checkpoint: Option<u64>,
     },
+}
+
+/// What became of a file or directory when the system refused an `action` on it.
+pub(crate) fn failed(path: &Path, action: &'static str, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), action, source }
 }
 
 /// The first few changes.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::error::failed;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
@@ -97,10 +98,6 @@ impl LogFile {
         let (file, path) = (self.file.clone(), self.path.clone());
         move || file.sync_data().map_err(|source| failed(&path, "sync", source))
     }
-}
-
-fn failed(path: &Path, action: &'static str, source: io::Error) -> Error {
-    Error::Io { path: path.to_owned(), action, source }
 }
 
 #[cfg(test)]

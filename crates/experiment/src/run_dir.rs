@@ -17,6 +17,7 @@ use data_io::{TensorFile, durable};
 use serde_json::{Value, json};
 
 use crate::checkpoint::{Checkpoint, file_name, list_checkpoints};
+use crate::error::failed;
 use crate::lock::{LOCK, Lock};
 use crate::log_file::{LogFile, Vouched};
 use crate::resume::{Permitted, check_same};
@@ -429,10 +430,6 @@ fn is_run(path: &Path) -> Result<bool, Error> {
     let ours = [METRICS, SAMPLES, TIMING, CHECKPOINTS].map(Path::new);
     let is_ours = |name: &PathBuf| ours.contains(&&**name) || durable::is_unfinished(name);
     Ok(path.join(CONFIG).exists() || names(path)?.iter().all(is_ours))
-}
-
-fn failed(path: &Path, action: &'static str, source: io::Error) -> Error {
-    Error::Io { path: path.to_owned(), action, source }
 }
 
 #[cfg(test)]

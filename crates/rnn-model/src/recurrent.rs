@@ -208,7 +208,7 @@ struct Tapes<T> {
     norm_h: Option<Norm<T>>,
     norm_m: Option<Norm<T>>,
     /// Workspace: one step's `a` where it is mixed, and the product `m·W_mh` where that is normalized.
-    mixed: Rows<T>,
+    a_kept: Rows<T>,
     a_m: Rows<T>,
     /// Workspace: gradient by `m`.
     dm: Rows<T>,
@@ -243,7 +243,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             Recurrence::Mixed(first) => (first, gates - first),
             _ => (cell.reads_h(), 0),
         };
-        let is_apart = cell.recurrence() != Recurrence::Sum || options.layer_norm;
+        let is_kept = cell.recurrence() != Recurrence::Sum || options.layer_norm;
         let (width_h, width_m) = (reads.0 * hidden_size, reads.1 * hidden_size);
         let rows = seq_len * batch_size;
         let (tape, lanes) =
@@ -271,7 +271,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
         let n_vectors = projection.n_vectors() + at.initial.end - at.own.start;
         let tapes = Tapes {
             a: tape(gates * hidden_size),
-            a_h: tape(if is_apart { width_h } else { 0 }),
+            a_h: tape(if is_kept { width_h } else { 0 }),
             m: tape(if 0 < reads.1 { hidden_size } else { 0 }),
             h_prev: tape(hidden_size),
             h: tape(hidden_size),
@@ -280,7 +280,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             da_m: tape(width_m),
             norm_h: norm(width_h),
             norm_m: norm(width_m),
-            mixed: lanes(if 0 < reads.1 { gates * hidden_size } else { 0 }),
+            a_kept: lanes(if 0 < reads.1 { gates * hidden_size } else { 0 }),
             a_m: lanes(if_norm(width_m)),
             dm: lanes(if 0 < reads.1 { hidden_size } else { 0 }),
             dh: lanes(hidden_size),
@@ -346,7 +346,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             norm_x,
             norm_h: tapes.norm_h.as_mut().map(|norm| norm.part_mut(rows)),
             norm_m: tapes.norm_m.as_mut().map(|norm| norm.part_mut(rows)),
-            mixed: tapes.mixed.part_mut(lanes.clone()),
+            a_kept: tapes.a_kept.part_mut(lanes.clone()),
             a_m: tapes.a_m.part_mut(lanes.clone()),
             dm: tapes.dm.part_mut(lanes.clone()),
             dh: tapes.dh.part_mut(lanes.clone()),
@@ -404,7 +404,7 @@ struct Lanes<'a, T> {
     norm_x: Option<NormMut<'a, T>>,
     norm_h: Option<NormMut<'a, T>>,
     norm_m: Option<NormMut<'a, T>>,
-    mixed: RowsMut<'a, T>,
+    a_kept: RowsMut<'a, T>,
     a_m: RowsMut<'a, T>,
     dm: RowsMut<'a, T>,
     dh: RowsMut<'a, T>,
@@ -432,7 +432,7 @@ impl<'a, T: Real> Lanes<'a, T> {
             norm_x: self.norm_x.as_mut().map(|norm| norm.take(rows)),
             norm_h: self.norm_h.as_mut().map(|norm| norm.take(rows)),
             norm_m: self.norm_m.as_mut().map(|norm| norm.take(rows)),
-            mixed: self.mixed.take(lanes),
+            a_kept: self.a_kept.take(lanes),
             a_m: self.a_m.take(lanes),
             dm: self.dm.take(lanes),
             dh: self.dh.take(lanes),
@@ -595,7 +595,7 @@ impl<'a, T: Real> Lanes<'a, T> {
             if 0 < common.reads.1 {
                 for lane in 0..self.lanes.len() {
                     let a = self.a.row(lane * common.steps + t);
-                    self.mixed.row_mut(lane).copy_from_slice(a);
+                    self.a_kept.row_mut(lane).copy_from_slice(a);
                 }
             }
             self.cell_backward(common, t, dy);
@@ -733,7 +733,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                 for lane in 0..self.lanes.len() {
                     let row = lane * common.steps + t;
                     for at in (0..common.hidden_size).step_by(UNITS) {
-                        load_each(a, self.mixed.row(lane), at);
+                        load_each(a, self.a_kept.row(lane), at);
                         load_each(a_h, self.a_h.row(row), at);
                         load_each(da, self.a.row(row), at);
                         let mut dh_prev = load(self.dh.row(lane), at);
@@ -821,7 +821,7 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
             &t.c_prev,
             &t.c,
             &t.da_m,
-            &t.mixed,
+            &t.a_kept,
             &t.a_m,
             &t.dm,
             &t.dh,
