@@ -92,7 +92,7 @@ const DYCK: [&str; 9] = [
 #[test]
 fn lstm_and_gru_keep_a_stack_of_brackets() {
     let experiment = prepare(&DYCK, "vanilla");
-    let text = experiment.tokenizer().decode(&ids(experiment.text()));
+    let text = experiment.tokenizer().decode(&ids(experiment.text().whole()));
     let mut depth = 0;
     let surprisals: Vec<f64> = text
         .chars()
@@ -134,7 +134,7 @@ fn gated_cells_copy_a_letter_that_the_vanilla_cell_forgets() {
     let cells = builtin_cells();
     let cells: Vec<_> = cells.entries().iter().map(|cell| cell.name).collect();
     let found = each_trained(&COPY, &cells, |experiment, trainer| {
-        let entropy = experiment.entropy().expect("a made text");
+        let entropy = experiment.text().entropy().expect("a made text");
         let is_gated = trainer.model().layout().segments().iter().any(|s| 1 < s.gates.len());
         let excess = loss(trainer) / entropy - 1.0;
         (is_gated, excess, share_copied(experiment, trainer.weights()))
@@ -198,7 +198,7 @@ fn share_copied(experiment: &Experiment, weights: &[f32]) -> f64 {
 ///   again four standard errors.
 #[track_caller]
 fn allowed(experiment: &Experiment, surprisals: &[f64]) -> RangeInclusive<f64> {
-    let entropy = experiment.entropy().expect("a made text");
+    let entropy = experiment.text().entropy().expect("a made text");
     let best = mean(surprisals);
     let batches: Vec<_> = surprisals.chunks_exact(1000).map(mean).collect();
     let center = mean(&batches);
@@ -225,8 +225,8 @@ fn assert_within(allowed: &RangeInclusive<f64>, losses: &[(String, f64)]) {
 /// allowed. The input is one of them, so order 1 is a model without memory.
 #[track_caller]
 fn assert_not_enough(experiment: &Experiment, order: usize) {
-    let entropy = experiment.entropy().expect("a made text");
-    let loss = conditional_entropy(&ids(experiment.text()), order);
+    let entropy = experiment.text().entropy().expect("a made text");
+    let loss = conditional_entropy(&ids(experiment.text().whole()), order);
     assert!((1.0 + 10.0 * CLOSE) * entropy < loss, "{order} characters give {loss}, all {entropy}");
 }
 

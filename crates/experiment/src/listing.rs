@@ -1,5 +1,7 @@
 //! Everything a config can say, for people and programs to read.
 
+use std::sync::Arc;
+
 use registry::{Entry, Key, Registry, keys_of};
 use serde::Serialize;
 
@@ -79,7 +81,10 @@ fn family<D: ?Sized + 'static>(
 
 /// The sections with their own keys, which stand there beside those of the part that is named.
 pub fn section_keys() -> Vec<SectionListing> {
-    let section = |name, keys| SectionListing { name, summary: schema::summary(name), keys };
+    let section = |name, keys: Arc<[Key]>| {
+        let summary = schema::summary(name);
+        SectionListing { name, summary, keys: keys.to_vec() }
+    };
     vec![
         section("data", keys_of::<DataKeys>()),
         section("model", keys_of::<ModelKeys>()),

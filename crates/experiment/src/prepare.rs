@@ -1,20 +1,17 @@
 //! From a config to everything that training needs, checked before anything is written.
 
-use std::ops::Range;
 use std::path::Path;
-use std::sync::OnceLock;
 
-use data_io::{EncodedCorpus, Excerpt, TextError, Tokenizer, Windows};
+use data_io::{Excerpt, Tokenizer, Windows};
 use registry::Document;
-use registry::range::Share;
 use rnn_model::{Dims, Model};
 use tensor_core::rng::{Stream, stream};
 use tensor_core::{Layout, Shape};
 
 use crate::config::{Mode, OnDivergence};
+use crate::evaluator::EVAL_STEPS;
 use crate::memory::{self, Memory};
-use crate::trainer::EVAL_STEPS;
-use crate::{Config, Dtype, Error, Parts};
+use crate::{Config, Dtype, Error, Parts, SplitText};
 
 /// What a config asks for, ready to be trained: its parts are found, its text is read and cut, its
 /// initial weights are at hand, and the run is known to fit into the machine.
@@ -22,13 +19,7 @@ pub struct Experiment {
     config: Config,
     /// The config file's name without directories and ending: what a run directory is called.
     name: String,
-    corpus: EncodedCorpus,
-    /// Of the text, once somebody asked for it.
-    digest: OnceLock<String>,
-    /// The places of the training text.
-    train: Range<usize>,
-    /// The places of the validation text.
-    val: Range<usize>,
+    text: SplitText,
     windows: Windows,
     initial: Vec<f64>,
     memory: Memory,
@@ -42,16 +33,12 @@ impl Experiment {
     /// On anything that would keep the run from training.
     pub fn prepare(document: &Document, parts: &Parts) -> Result<Self, Error> {
         let config = Config::parse(document, parts)?;
-        let corpus = config.source.read()?;
+        let text = SplitText::read(&config, None)?;
         let place = || config.text_place();
-        let tokenizer = config.tokenizer.fit(&corpus)?;
-        let corpus = corpus.encode(tokenizer)?;
-        let (tokenizer, len) = (corpus.tokenizer(), corpus.len());
-        if let Some(id) = corpus.excerpt(0..len).only_symbol()? {
+        let (tokenizer, train, val) = (text.tokenizer(), text.train(), text.val());
+        if let Some(id) = text.whole().only_symbol()? {
             return Err(Error::OneSymbol { place: place(), symbol: tokenizer.decode(&[id]) });
         }
-
-        let [train, val, _] = cut(len, config.data.split);
         let too_short =
             |part, chars, needed| Error::TooShort { place: place(), part, chars, needed };
         let rule = config.train.window_rule();
@@ -61,8 +48,8 @@ impl Experiment {
             return Err(too_short("validation", val.len(), 2));
         }
 
-        let text = corpus.memory(rule.batch_size + 1);
-        let (n_params, memory) = estimate(&config, tokenizer.vocab_size(), text);
+        let text_memory = text.memory(rule.batch_size + 1);
+        let (n_params, memory) = estimate(&config, tokenizer.vocab_size(), text_memory);
         let available = memory::of_machine();
         if available < memory.total() {
             let (file, needed) = (document.name().to_owned(), memory.total());
@@ -72,8 +59,7 @@ impl Experiment {
         let name = stem.map_or("run".into(), |stem| stem.to_string_lossy().into_owned());
         let initial = initial_weights(&config, tokenizer.vocab_size(), n_params as usize)?;
         let threads = 1;
-        let digest = OnceLock::new();
-        Ok(Self { config, name, corpus, digest, train, val, windows, initial, memory, threads })
+        Ok(Self { config, name, text, windows, initial, memory, threads })
     }
 
     /// Lets a trainer use so many threads; until then it uses one. No result depends on it.
@@ -101,41 +87,24 @@ impl Experiment {
         &self.name
     }
 
+    /// The text.
+    pub fn text(&self) -> &SplitText {
+        &self.text
+    }
+
     /// The vocabulary.
     pub fn tokenizer(&self) -> &dyn Tokenizer {
-        self.corpus.tokenizer()
-    }
-
-    /// The whole text.
-    pub fn text(&self) -> Excerpt<'_> {
-        self.corpus.excerpt(0..self.corpus.len())
-    }
-
-    /// A digest of the whole text, see [`EncodedCorpus::digest`].
-    ///
-    /// # Errors
-    /// If the text cannot be read any more.
-    pub fn text_digest(&self) -> Result<&str, TextError> {
-        if let Some(digest) = self.digest.get() {
-            return Ok(digest);
-        }
-        let digest = self.corpus.digest()?;
-        Ok(self.digest.get_or_init(|| digest))
+        self.text.tokenizer()
     }
 
     /// The part of the text that is trained on.
     pub fn train_text(&self) -> Excerpt<'_> {
-        self.corpus.excerpt(self.train.clone())
+        self.text.train()
     }
 
     /// The part of the text that is held out for validation; may be empty.
     pub fn val_text(&self) -> Excerpt<'_> {
-        self.corpus.excerpt(self.val.clone())
-    }
-
-    /// Nats per character that the text holds on average, where that is known.
-    pub fn entropy(&self) -> Option<f64> {
-        self.corpus.entropy()
+        self.text.val()
     }
 
     /// The windows of the training text, before the first.
@@ -197,19 +166,6 @@ fn initial_weights(config: &Config, vocab_size: usize, n_params: usize) -> Resul
     let forget_bias = config.model.forget_bias.get();
     config.init.init(model.layout(), hidden_size, forget_bias, &mut rng, &mut initial)?;
     Ok(initial)
-}
-
-/// Cuts `len` characters into training, validation and test text.
-///
-/// A border is at the whole part of its share, as in nanoGPT and torch-rnn; rounding errors of a
-/// sum of shares never leave a character over at the end.
-fn cut(len: usize, split: [Share; 3]) -> [Range<usize>; 3] {
-    let [train, val, test] = split.map(Share::get);
-    let border =
-        |share: f64, rest: f64| if rest == 0.0 { len } else { (len as f64 * share) as usize };
-    let first = border(train, val + test);
-    let second = border(train + val, test);
-    [0..first, first..second, second..len]
 }
 
 /// Number of parameters of a model over `vocab_size` characters, found without building more than a
@@ -276,26 +232,4 @@ fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
         text,
     };
     (n_params, memory)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(len: usize, split: [f64; 3], expected: [usize; 3]) {
-        let parts = cut(len, split.map(Share::new));
-        assert_eq!(parts.clone().map(|part| part.len()), expected);
-        assert!(parts[0].end == parts[1].start && parts[1].end == parts[2].start);
-    }
-
-    #[test]
-    fn a_split_is_cut_by_position_and_loses_no_character() {
-        check(10, [1.0, 0.0, 0.0], [10, 0, 0]);
-        check(1_115_394, [0.9, 0.1, 0.0], [1_003_854, 111_540, 0]);
-        check(1_115_394, [0.8, 0.1, 0.1], [892_315, 111_539, 111_540]);
-        // In floating point 0.7 + 0.2 + 0.1 is less than 1.
-        check(1000, [0.7, 0.2, 0.1], [700, 199, 101]);
-        check(1000, [0.7, 0.3, 0.0], [700, 300, 0]);
-    }
 }

@@ -55,7 +55,7 @@ pub(crate) fn check_same(
     if !changes.is_empty() {
         return Err(Error::ConfigChanged { checkpoint: path, changes });
     }
-    if !permitted.text && experiment.text_digest()? != head.text {
+    if !permitted.text && experiment.text().digest()? != head.text {
         let place = experiment.config().text_place();
         return Err(Error::TextChanged { place, checkpoint: path });
     }

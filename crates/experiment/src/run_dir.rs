@@ -24,10 +24,10 @@ use crate::resume::{Permitted, check_same};
 use crate::writer::Writer;
 use crate::{Error, Event, Experiment, Flow, Observer, StepReport};
 
-const CONFIG: &str = "config.toml";
-const METRICS: &str = "metrics.jsonl";
-const SAMPLES: &str = "samples.txt";
-const TIMING: &str = "timing.jsonl";
+pub(crate) const CONFIG: &str = "config.toml";
+pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const SAMPLES: &str = "samples.txt";
+pub(crate) const TIMING: &str = "timing.jsonl";
 const CHECKPOINTS: &str = "checkpoints";
 
 /// The key under which a checkpoint's metadata have the state of the logs.

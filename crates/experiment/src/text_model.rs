@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use data_io::{StoredTensor, TensorFile, Tokenizer, Utf8Stream};
+use data_io::{Excerpt, StoredTensor, TensorFile, TextError, Tokenizer, Utf8Stream};
 use registry::Document;
 use rnn_model::state_dict::{self, Tensor};
 use rnn_model::{Generator, Sampler};
@@ -14,6 +14,7 @@ use tensor_core::rng::Rng;
 
 use crate::checkpoint::FORMAT;
 use crate::config::Mode;
+use crate::evaluator::Evaluator;
 use crate::prepare::count_params;
 use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, newest_checkpoint};
 
@@ -26,8 +27,11 @@ const MAX_FILLING: usize = 1 << 20;
 
 /// A checkpoint's model with its vocabulary and its state.
 pub struct TextModel {
-    writer: Box<dyn Writer>,
+    weights: Box<dyn Weights>,
     tokenizer: Box<dyn Tokenizer>,
+    config: Config,
+    /// Digest of the text it was trained on.
+    text_digest: String,
     /// What is read where no prime is given.
     opening: Vec<u32>,
     summary: Summary,
@@ -58,19 +62,27 @@ pub struct Summary {
     pub digest: String,
 }
 
-/// A generator without its number type.
-trait Writer {
+/// Weights with what reads and writes by them, whatever their number type.
+trait Weights {
     fn restart(&mut self);
     fn feed(&mut self, id: u32);
     fn draw(&mut self, sampler: &Sampler, rng: &mut Rng) -> u32;
+    fn read(
+        &mut self,
+        config: &Config,
+        text: &Excerpt<'_>,
+        see: &mut dyn FnMut(u32, f64),
+    ) -> Result<(), TextError>;
 }
 
 struct Loaded<T> {
     generator: Generator<T>,
     theta: Vec<T>,
+    /// Made when a text is read for the first time.
+    evaluator: Option<Evaluator<T>>,
 }
 
-impl<T: Dtype> Writer for Loaded<T> {
+impl<T: Dtype> Weights for Loaded<T> {
     fn restart(&mut self) {
         self.generator.restart();
     }
@@ -79,6 +91,18 @@ impl<T: Dtype> Writer for Loaded<T> {
     }
     fn draw(&mut self, sampler: &Sampler, rng: &mut Rng) -> u32 {
         self.generator.draw(sampler, rng)
+    }
+    fn read(
+        &mut self,
+        config: &Config,
+        text: &Excerpt<'_>,
+        see: &mut dyn FnMut(u32, f64),
+    ) -> Result<(), TextError> {
+        let vocab_size = text.tokenizer().vocab_size();
+        let evaluator = self.evaluator.get_or_insert_with(|| Evaluator::new(config, vocab_size));
+        evaluator.read(&self.theta, text, |ids, losses| {
+            ids.iter().zip(losses).for_each(|(id, loss)| see(*id, loss.to_f64()));
+        })
     }
 }
 
@@ -138,6 +162,8 @@ impl TextModel {
         let tokenizer = symbols.and_then(|symbols| config.tokenizer.restore(&symbols));
         let tokenizer = tokenizer.filter(|tokenizer| 2 <= tokenizer.vocab_size());
         let tokenizer = tokenizer.ok_or_else(|| foreign("its vocabulary is damaged"))?;
+        let text_digest = metadata.remove("text").map(into_text).unwrap_or_default();
+        let text_digest = text_digest.unwrap_or_default();
         drop(metadata);
 
         let vocab_size = tokenizer.vocab_size();
@@ -147,7 +173,7 @@ impl TextModel {
                 "its config describes a larger model than its {n_values} weights make"
             )));
         }
-        let (writer, n_params) = match config.model.dtype {
+        let (weights, n_params) = match config.model.dtype {
             DtypeName::F32 => load::<f32>(&config, vocab_size, tensors, path)?,
             DtypeName::F64 => load::<f64>(&config, vocab_size, tensors, path)?,
         };
@@ -167,7 +193,37 @@ impl TextModel {
         };
         let opening = tokenizer.encode(opening).unwrap_or_else(|_| vec![0]);
         let (stream, text) = (Utf8Stream::default(), String::new());
-        Ok(Self { writer, tokenizer, opening, summary, stream, text })
+        Ok(Self { weights, tokenizer, config, text_digest, opening, summary, stream, text })
+    }
+
+    /// The config it was trained by; the paths in it have no directories.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Digest of the text it was trained on, see [`SplitText::digest`](crate::SplitText::digest).
+    pub fn text_digest(&self) -> &str {
+        &self.text_digest
+    }
+
+    /// A vocabulary like its own, to encode a text with.
+    pub fn new_tokenizer(&self) -> Box<dyn Tokenizer> {
+        let symbols = self.tokenizer.symbols();
+        self.config.tokenizer.restore(&symbols).expect("they were restored once")
+    }
+
+    /// Reads a text in the model's symbols from its start, the state carried within each document, and
+    /// shows every symbol but the first, in order, with its surprise given all before it, in nats.
+    /// What was read to [`write`](Self::write) on is left alone.
+    ///
+    /// # Errors
+    /// If the text cannot be read any more.
+    pub fn read(
+        &mut self,
+        text: &Excerpt<'_>,
+        mut see: impl FnMut(u32, f64),
+    ) -> Result<(), TextError> {
+        self.weights.read(&self.config, text, &mut see)
     }
 
     /// What it is.
@@ -195,9 +251,9 @@ impl TextModel {
                 .map_err(|unknown| Error::Prime { unknown, known: self.tokenizer.symbols() })?
         };
         self.stream = Utf8Stream::default();
-        self.writer.restart();
+        self.weights.restart();
         for id in ids {
-            self.writer.feed(id);
+            self.weights.feed(id);
         }
         Ok(())
     }
@@ -205,8 +261,8 @@ impl TextModel {
     /// Draws the next symbol and reads it. Returns the text it completes, which is none where the
     /// symbol is a byte in the middle of a character.
     pub fn write(&mut self, sampler: &Sampler, rng: &mut Rng) -> &str {
-        let id = self.writer.draw(sampler, rng);
-        self.writer.feed(id);
+        let id = self.weights.draw(sampler, rng);
+        self.weights.feed(id);
         self.text.clear();
         self.stream.push(self.tokenizer.bytes(id), &mut self.text);
         &self.text
@@ -244,7 +300,7 @@ fn load<T: Dtype>(
     vocab_size: usize,
     mut tensors: BTreeMap<String, StoredTensor>,
     path: &Path,
-) -> Result<(Box<dyn Writer>, usize), Error> {
+) -> Result<(Box<dyn Weights>, usize), Error> {
     let no_model = |reason| Error::NoModel { path: path.to_owned(), reason };
     let model = build_model::<T>(config, Mode::Read, vocab_size, 1, 1);
     let n_params = model.layout().len();
@@ -268,5 +324,5 @@ fn load<T: Dtype>(
     }
     let mut generator = Generator::new(model);
     generator.prepare(&theta);
-    Ok((Box::new(Loaded { generator, theta }), n_params))
+    Ok((Box::new(Loaded { generator, theta, evaluator: None }), n_params))
 }

@@ -10,6 +10,7 @@ use tensor_core::{Layout, Segment};
 
 use crate::checkpoint::{FORMAT, Head, Place, Slot};
 use crate::config::{Mode, OnDivergence};
+use crate::evaluator::Evaluator;
 use crate::{Dtype, Error, Experiment, build_model};
 
 /// What one step of training did.
@@ -67,15 +68,6 @@ struct Sampling<T> {
     rng: Rng,
 }
 
-/// Reads a text from its start, in one lane.
-struct Evaluator<T> {
-    model: Model<T>,
-    state: Vec<T>,
-}
-
-/// Time steps in which an evaluation reads its text. No result depends on it.
-pub(crate) const EVAL_STEPS: usize = 128;
-
 impl<'e, T: Dtype> Trainer<'e, T> {
     /// A trainer before its first step, with initial weights.
     pub fn new(experiment: &'e Experiment) -> Self {
@@ -108,10 +100,8 @@ impl<'e, T: Dtype> Trainer<'e, T> {
                 generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1)),
                 rng: stream(rule.seed, Stream::Sample),
             },
-            evaluator: (!experiment.val_text().is_empty()).then(|| {
-                let model = build_model::<T>(config, Mode::Read, vocab_size, 1, EVAL_STEPS);
-                Evaluator { state: model.zero_state(), model }
-            }),
+            evaluator: (!experiment.val_text().is_empty())
+                .then(|| Evaluator::new(config, vocab_size)),
             theta,
             model,
             experiment,
@@ -256,20 +246,12 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// If the text cannot be read any more.
     pub fn evaluate(&mut self) -> Result<Option<(f64, u64)>, Error> {
         let weights = averaged(&self.theta, &self.average);
-        let Some(Evaluator { model, state }) = &mut self.evaluator else { return Ok(None) };
+        let Some(evaluator) = &mut self.evaluator else { return Ok(None) };
         let text = self.experiment.val_text();
-        let (mut reader, n) = (text.reader(1), text.len() - 1);
-        let (mut ids, mut resets) = ([0; EVAL_STEPS + 1], [false; EVAL_STEPS + 1]);
-        let mut total = 0.0;
-        model.prepare(weights);
-        for start in (0..n).step_by(EVAL_STEPS) {
-            let len = EVAL_STEPS.min(n - start);
-            reader.read(0, start, &mut ids[..=len], &mut resets[..=len])?;
-            let window = rnn_model::Window { x: &ids[..len], resets: &resets[..len] };
-            model.read(weights, window, state);
-            total += model.loss(&ids[1..=len], self.experiment.config().train.loss).to_f64();
-            model.carry(state);
-        }
+        let (mut total, n) = (0.0, text.len() - 1);
+        evaluator.read(weights, &text, |_, losses| {
+            total += losses.iter().fold(T::ZERO, |sum, loss| sum + *loss).to_f64();
+        })?;
         let nats_per_char = total / n as f64;
         self.schedule.observe(nats_per_char);
         if nats_per_char.is_finite() && self.best.is_none_or(|(_, least)| nats_per_char < least) {
@@ -380,7 +362,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             step: self.step,
             config: experiment.config().to_text_without_directories(),
             symbols: experiment.tokenizer().symbols(),
-            text: experiment.text_digest()?.to_owned(),
+            text: experiment.text().digest()?.to_owned(),
             chars: self.chars,
             windows: self.windows.state(),
             sample_rng_word: self.sampling.rng.get_word_pos().to_string(),
@@ -396,7 +378,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             return Err("its vocabulary is not that of the text".into());
         }
         self.windows = *experiment.windows();
-        let text = experiment.text_digest().map_err(|error| error.to_string())?;
+        let text = experiment.text().digest().map_err(|error| error.to_string())?;
         if head.text == text && !self.windows.restore(head.windows) {
             return Err(format!("{:?} is no place in the text", head.windows));
         }

@@ -1,5 +1,9 @@
 //! What keys a struct has, for people and for editors: all of it from the struct's JSON schema.
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -22,6 +26,9 @@ pub struct Key {
     pub words: Vec<String>,
     /// What it does.
     pub meaning: String,
+    /// How many entries an array of a fixed length has room for.
+    #[serde(skip)]
+    pub(crate) room: Option<u64>,
 }
 
 impl Key {
@@ -32,9 +39,13 @@ impl Key {
     }
 }
 
-/// The keys of a struct.
-pub fn keys_of<C: JsonSchema>() -> Vec<Key> {
-    keys_in(&schema_of::<C>())
+/// The keys of a struct, found in its schema the first time they are asked for: every config that is
+/// read needs those of all its sections, several times.
+pub fn keys_of<C: JsonSchema + 'static>() -> Arc<[Key]> {
+    static FOUND: Mutex<BTreeMap<TypeId, Arc<[Key]>>> = Mutex::new(BTreeMap::new());
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let keys = || keys_in(&schema_of::<C>()).into();
+    found.entry(TypeId::of::<C>()).or_insert_with(keys).clone()
 }
 
 /// The JSON schema (2020-12) of a table with the keys of `C` and no others.
@@ -68,6 +79,7 @@ pub(crate) fn keys_in(schema: &Value) -> Vec<Key> {
         range: describe_range(field),
         words: words_of(field),
         meaning: field["description"].as_str().unwrap_or_default().to_owned(),
+        room: field["maxItems"].as_u64(),
     };
     fields.iter().map(key).collect()
 }
@@ -194,8 +206,8 @@ mod tests {
 
     /// `name default [range] words: meaning` of each key.
     #[track_caller]
-    fn check<C: JsonSchema>(expected: &[&str]) {
-        let line = |key: Key| {
+    fn check<C: JsonSchema + 'static>(expected: &[&str]) {
+        let line = |key: &Key| {
             let default = match (key.required, key.default_text()) {
                 (true, None) => "required".into(),
                 (false, default) => default.unwrap_or("none".into()),
@@ -204,7 +216,7 @@ mod tests {
             let words = key.words.join(" ");
             format!("{} {default} [{}] {words}: {}", key.name, key.range, key.meaning)
         };
-        assert_eq!(keys_of::<C>().into_iter().map(line).collect::<Vec<_>>(), expected);
+        assert_eq!(keys_of::<C>().iter().map(line).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl<D: ?Sized + 'static> Entry<D> {
             parse: Box::new(move |section| {
                 let (path, whole) = (section.path_of(""), section.span());
                 let spans: Vec<_> = keys_of::<P>()
-                    .into_iter()
-                    .filter_map(|key| Some((section.span_of(&[&key.name])?, key.name)))
+                    .iter()
+                    .filter_map(|key| Some((section.span_of(&[&key.name])?, key.name.clone())))
                     .collect();
                 let part: P = section.parse()?;
                 part.check().map_err(|conflict| ConfigError {

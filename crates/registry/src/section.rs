@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
 
 use crate::ConfigError;
 use crate::error::suggest;
-use crate::keys::{keys_of, schema_of};
+use crate::keys::keys_of;
 
 /// A table of a config, from which keys are taken one by one.
 #[derive(Clone, Debug)]
@@ -110,13 +110,15 @@ impl<'d> Section<'d> {
     ///
     /// # Errors
     /// On a missing key, or a value that `C` refuses.
-    pub fn take_keys<C: DeserializeOwned + JsonSchema>(&mut self) -> Result<C, ConfigError> {
+    pub fn take_keys<C: DeserializeOwned + JsonSchema + 'static>(
+        &mut self,
+    ) -> Result<C, ConfigError> {
         let mut table = DeTable::new();
-        for key in keys_of::<C>() {
+        for key in keys_of::<C>().iter() {
             if let Some((name, value)) = self.table.remove_entry(key.name.as_str()) {
                 table.insert(name, value);
             }
-            self.asked.push(key.name);
+            self.asked.push(key.name.clone());
         }
         let (path, span) = (self.path.clone(), self.span.clone());
         let overrides_at = self.overrides_at;
@@ -127,7 +129,7 @@ impl<'d> Section<'d> {
     ///
     /// # Errors
     /// On an unknown key, a missing one, or a value that `C` refuses.
-    pub fn parse<C: DeserializeOwned + JsonSchema>(mut self) -> Result<C, ConfigError> {
+    pub fn parse<C: DeserializeOwned + JsonSchema + 'static>(mut self) -> Result<C, ConfigError> {
         let fields = keys_of::<C>();
         self.asked.extend(fields.iter().map(|key| key.name.clone()));
         self.refuse_unknown("keys")?;
@@ -142,13 +144,15 @@ impl<'d> Section<'d> {
             }
         }
         // Serde takes as many entries as it needs and leaves the rest unread.
-        for (key, len) in array_lengths_of::<C>() {
-            let Some(value) = self.table.get(key.as_str()) else { continue };
+        for key in fields.iter() {
+            let (Some(value), Some(room)) = (self.table.get(key.name.as_str()), key.room) else {
+                continue;
+            };
             if let DeValue::Array(items) = value.get_ref()
-                && len < items.len()
+                && room < items.len() as u64
             {
-                let (path, found) = (self.path_of(&key), items.len());
-                let message = format!("`{path}` has room for {len} entries, found {found}");
+                let (path, found) = (self.path_of(&key.name), items.len());
+                let message = format!("`{path}` has room for {room} entries, found {found}");
                 return Err(ConfigError::new(message, value.span()));
             }
         }
@@ -325,14 +329,6 @@ impl<'d> PartSection<'d> {
     pub fn name(&self) -> &str {
         &self.name
     }
-}
-
-/// The keys of a struct that are arrays of a fixed length, with that length.
-fn array_lengths_of<C: JsonSchema>() -> Vec<(String, usize)> {
-    let schema = schema_of::<C>();
-    let fields = schema["properties"].as_object().into_iter().flatten();
-    let len = |field: &serde_json::Value| field.get("maxItems")?.as_u64();
-    fields.filter_map(|(name, field)| Some((name.clone(), len(field)? as usize))).collect()
 }
 
 fn join(path: &str, key: &str) -> String {

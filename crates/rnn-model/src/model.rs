@@ -363,7 +363,12 @@ impl<T: Real> Model<T> {
                 softmax_xent(logits, targets, weight, dlogits.view_mut(), losses.flat_mut());
             },
         );
-        self.losses.flat(0..self.rows).iter().fold(T::ZERO, |sum, loss| sum + *loss)
+        self.losses().iter().fold(T::ZERO, |sum, loss| sum + *loss)
+    }
+
+    /// The loss of each row of the last window, in nats, after [`loss`](Self::loss).
+    pub fn losses(&self) -> &[T] {
+        self.losses.flat(0..self.rows)
     }
 
     /// Goes back through the last window, after [`loss`](Self::loss), with the same `theta` and

@@ -59,7 +59,7 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "text        {} characters, {} unique; {} to train on, {} to validate with",
-        experiment.text().len(),
+        experiment.text().whole().len(),
         experiment.tokenizer().vocab_size(),
         experiment.train_text().len(),
         experiment.val_text().len(),
@@ -71,7 +71,7 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
         experiment.n_params(),
         config.model.dtype,
     )?;
-    if let Some(entropy) = experiment.entropy() {
+    if let Some(entropy) = experiment.text().entropy() {
         writeln!(out, "entropy     {entropy:.4} nats/char; no model can do better for long")?;
     }
     let memory = experiment.memory();

@@ -89,7 +89,7 @@ fn train(
 
     let heading = format!(
         "data has {} characters, {} unique.",
-        experiment.text().len(),
+        experiment.text().whole().len(),
         experiment.tokenizer().vocab_size()
     );
     if let Err(error) = writeln!(console.out, "{heading}").and_then(|()| console.out.flush()) {

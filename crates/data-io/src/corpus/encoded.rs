@@ -177,6 +177,11 @@ pub struct Excerpt<'c> {
 }
 
 impl<'c> Excerpt<'c> {
+    /// The vocabulary.
+    pub fn tokenizer(&self) -> &'c dyn Tokenizer {
+        self.corpus.tokenizer()
+    }
+
     /// Number of symbols.
     pub fn len(&self) -> usize {
         self.places.len()
