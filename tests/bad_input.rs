@@ -397,6 +397,32 @@ fn weights_that_are_not_finite_are_never_saved() {
     check(&[late, "checkpoint.every=5", "checkpoint.keep=1"], "is no longer finite");
 }
 
+#[test]
+fn initial_weights_have_to_fit_the_number_type() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = project("configs/karpathy.toml").display().to_string();
+    let out = directory.path().join("run").display().to_string();
+    let sets = ["--set", "train.steps=1", "--set", "model.dtype=f64"];
+    let output = cli(&[&["run", &config, "--out", &out], &sets[..]].concat());
+    assert_eq!(output.code, 0, "{}", output.err);
+
+    let saved = entries(&directory.path().join("run/checkpoints")).remove(0);
+    let mut file = data_io::TensorFile::read(&saved).expect("just written");
+    let tensor = file.tensors.get_mut("head.bias").expect("a weight");
+    let data_io::Values::F64(values) = &mut tensor.values else { panic!("not f64") };
+    values[7] = 1e300;
+    let large = directory.path().join("large.safetensors");
+    file.write(&large).expect("writable");
+
+    let init = format!("model.init={{ kind = \"file\", path = \"{}\" }}", large.display());
+    let check = |dtype: &str| cli(&["check", &config, "--set", &init, "--set", dtype]);
+    let output = check("model.dtype=f32");
+    assert_eq!(output.code, 5, "{}", output.err);
+    let first = output.err.lines().next();
+    assert_eq!(first, Some("error: model.init: a value of `b_y` is too large for f32"));
+    assert_eq!(check("model.dtype=f64").code, 0);
+}
+
 /// Keys of the part that the file names go with it when the command line names another.
 #[test]
 fn a_part_is_swapped_by_one_word_also_in_a_config_with_every_key() {

@@ -57,6 +57,22 @@ pub fn remove_unfinished(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes that can still be written to the disk that `path` is on, where the system tells.
+pub fn free_space(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        // Blocks kept back for the superuser are left in: who says that something will not fit has to
+        // be sure of it. Some network file systems have no blocks at all.
+        let disk = rustix::fs::statvfs(path).ok().filter(|disk| 0 < disk.f_blocks)?;
+        Some(disk.f_bfree.saturating_mul(disk.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
 /// Whether a file has the name of one that is not finished.
 pub fn is_unfinished(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(ENDING.as_bytes())
@@ -105,6 +121,15 @@ mod tests {
         assert_eq!(names(directory.path()), ["file"]);
         assert!(path.is_dir());
         replace(&directory.path().join("none/file"), b"bytes").expect_err("no such directory");
+    }
+
+    #[test]
+    fn a_disk_has_room_and_not_without_end() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        if let Some(free) = free_space(directory.path()) {
+            assert!(0 < free && free < 1 << 60, "{free}");
+        }
+        assert_eq!(free_space(&directory.path().join("none")), None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Memory {
     pub checkpoint: u128,
     /// The text where it is held, what is known of its places, and what each lane reads.
     pub text: u128,
+    /// A checkpoint on disk, at the least. No part of the total.
+    pub file: u128,
 }
 
 impl Memory {

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use data_io::{Excerpt, Tokenizer, Windows};
 use registry::Document;
-use rnn_model::{Dims, Model};
+use rnn_model::{Dims, InitError, Model};
 use tensor_core::rng::{Stream, stream};
 use tensor_core::{Layout, Shape};
 
 use crate::config::{Mode, OnDivergence};
 use crate::evaluator::EVAL_STEPS;
 use crate::memory::{self, Memory};
-use crate::{Config, Dtype, Error, Parts, SplitText};
+use crate::{Config, Dtype, DtypeName, Error, Parts, SplitText};
 
 /// What a config asks for, ready to be trained: its parts are found, its text is read and cut, its
 /// initial weights are at hand, and the run is known to fit into the machine.
@@ -165,6 +165,17 @@ fn initial_weights(config: &Config, vocab_size: usize, n_params: usize) -> Resul
     let hidden_size = config.model.hidden_size.as_usize();
     let forget_bias = config.model.forget_bias.get();
     config.init.init(model.layout(), hidden_size, forget_bias, &mut rng, &mut initial)?;
+    let dtype = config.model.dtype;
+    let fits = |value: &f64| dtype == DtypeName::F64 || (*value as f32).is_finite();
+    let mut segments = model.layout().segments().iter();
+    if let Some(segment) = segments.find(|segment| !initial[segment.range.clone()].iter().all(fits))
+    {
+        return Err(Error::Init(InitError {
+            place: "model.init".into(),
+            message: format!("a value of `{}` is too large for {dtype}", segment.name()),
+            help: "train with model.dtype = \"f64\", or start from other weights".into(),
+        }));
+    }
     Ok(initial)
 }
 
@@ -230,6 +241,7 @@ fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
         // back to, which is then in the checkpoint too.
         checkpoint: (if rolls_back { 9 } else { 4 }) * (n_params + optimizer) * size,
         text,
+        file: (n_params + optimizer) * size,
     };
     (n_params, memory)
 }

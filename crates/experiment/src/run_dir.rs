@@ -20,6 +20,7 @@ use crate::checkpoint::{Checkpoint, file_name, list_checkpoints};
 use crate::error::failed;
 use crate::lock::{LOCK, Lock};
 use crate::log_file::{LogFile, Vouched};
+use crate::memory::in_bytes;
 use crate::resume::{Permitted, check_same};
 use crate::writer::Writer;
 use crate::{Error, Event, Experiment, Flow, Observer, StepReport};
@@ -41,6 +42,8 @@ pub struct RunDir {
     is_new: bool,
     /// The config as it is to be written.
     config: String,
+    /// Bytes that a checkpoint takes at the least.
+    checkpoint_len: u128,
     /// The step from which training goes on, and that of the best checkpoint.
     from: (u64, Option<u64>),
     /// Writes what has to be synced. Done before the lock is released.
@@ -170,6 +173,7 @@ impl RunDir {
             start: now,
             is_new: false,
             config: config.to_text(path),
+            checkpoint_len: experiment.memory().file,
             from: (0, None),
             elapsed_before: 0.0,
             last: (now, 0),
@@ -259,6 +263,21 @@ impl RunDir {
         &self.path
     }
 
+    /// Refuses a run on a disk that has no room for even one of its checkpoints: better now than after
+    /// the steps before the first.
+    fn check_space(&self) -> Result<(), Error> {
+        let (free, needed) = (durable::free_space(&self.path), self.checkpoint_len);
+        match free.map(u128::from) {
+            Some(free) if free < needed => {
+                let (needed, free) = (in_bytes(needed), in_bytes(free));
+                let reason = format!("one takes {needed}, and the disk has {free} left");
+                let source = io::Error::new(io::ErrorKind::StorageFull, reason);
+                Err(failed(&self.path, "write a checkpoint", source))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn checkpoints(&self) -> PathBuf {
         self.path.join(CHECKPOINTS)
     }
@@ -311,6 +330,7 @@ impl Observer for RunDir {
     /// Cuts off what was written after the checkpoint, and removes what a run that was killed had not
     /// come to remove.
     fn start(&mut self) -> Result<(), Error> {
+        self.check_space()?;
         self.metrics.cut()?;
         self.samples.cut()?;
         let (step, best) = self.from;

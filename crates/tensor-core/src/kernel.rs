@@ -250,9 +250,12 @@ macro_rules! kernel {
                     lines::<S, MOST, OTHERS>(simd, grid, a, b, c, store);
                     return;
                 }
-                for first in (0..rows).step_by(ROW_BLOCK) {
-                    let rows = ROW_BLOCK.min(rows - first);
-                    // Spread evenly over as few tiles as will do.
+                // Spread evenly over as few blocks and tiles as will do: a tile of one row takes as long
+                // as one of four, since its chains are too few to keep the units busy.
+                let blocks = rows.div_ceil(ROW_BLOCK);
+                for block in 0..blocks {
+                    let first = rows * block / blocks;
+                    let rows = rows * (block + 1) / blocks - first;
                     let tiles = rows.div_ceil(ROWS);
                     for panel in b.panels(grid) {
                         for tile in 0..tiles {
