@@ -143,7 +143,7 @@ fn a_sample_is_a_function_of_model_prime_and_seed() {
     let out = out.display().to_string();
     let sample = |args: &[&str]| {
         let output = cli(&[&["sample", &out, "--length", "80"], args].concat());
-        assert_eq!((output.code, output.err.as_str()), (0, ""));
+        assert_eq!(output.code, 0, "{}", output.err);
         output.out
     };
     let plain = sample(&["--prime", "The "]);

@@ -1,8 +1,11 @@
 //! What can be written on the command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as Arguments, Parser, Subcommand};
+
+use crate::commands::score::ScoreArgs;
 
 /// Trains character-level recurrent language models from one TOML config, and writes text with them.
 #[derive(Debug, Parser)]
@@ -17,6 +20,7 @@ pub enum Command {
     Run(RunArgs),
     Resume(ResumeArgs),
     Sample(SampleArgs),
+    Score(ScoreArgs),
     Check(CheckArgs),
     List(ListArgs),
 }
@@ -109,9 +113,22 @@ pub struct HowArgs {
 Examples:
   cli sample runs/karpathy --prime '#' --length 2000 > output.txt
   cli sample runs/karpathy --temperature 0.7 --top-k 10 --seed 1
+  cli sample runs/karpathy --min-p 0.1 --temperature 1.5 --no-repeat 40
+  cli sample runs/names --stop $'\\n' --length 30 --count 20
   cli sample runs/karpathy/checkpoints/step-00010000.safetensors --count 3
+  cli sample runs/karpathy --interactive
+  cli sample runs/karpathy --novelty
 
-Standard output gets the characters the model wrote and nothing else; the prime is not repeated.")]
+Standard output gets the characters the model wrote and nothing else; the prime is not repeated. The
+seed is printed on standard error: a sample is made again by its seed, and sample 3 of --seed 42 is the
+one of --seed 44. --top-k, --top-p and --min-p leave out what any of them leaves out.
+
+--interactive reads a line from standard input, goes on from it for --length characters, and reads the
+next one; the model remembers all of it. An empty line lets it go on. The end of the input ends it.
+
+--novelty writes a table in place of the samples: how much of them, and of a text that the model did
+not write, stands verbatim in the training text, in runs of how many characters, and where the longest
+one is from. More than in the other text is memorised.")]
 pub struct SampleArgs {
     /// A run directory, whose newest checkpoint is taken, or a checkpoint
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
@@ -119,27 +136,45 @@ pub struct SampleArgs {
     /// Text that the model reads first; without it, a line end
     #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub prime: String,
-    /// Characters to write
-    #[arg(long, value_name = "N", default_value_t = 500, allow_negative_numbers = true)]
-    pub length: u64,
-    /// Below 1 more cautious, above 1 bolder; 0 takes the likeliest character each time
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = temperature, allow_negative_numbers = true)]
-    pub temperature: f64,
+    /// Characters to write [default: 500, with --interactive 200, with --novelty 5000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub length: Option<u64>,
+    /// Below 1 more cautious, above 1 bolder; 0 takes the likeliest character each time [default: 1,
+    /// with --novelty 0.5, 0.8, 1 and 1.2]
+    #[arg(long, value_name = "X", value_parser = temperature, allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
     /// Draw from the K likeliest characters only
     #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
     pub top_k: Option<usize>,
     /// Draw from the fewest characters that together are this likely
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = top_p, allow_negative_numbers = true)]
     pub top_p: f64,
+    /// Draw from the characters that are at least P times as likely as the likeliest one
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = min_p, allow_negative_numbers = true)]
+    pub min_p: f64,
     /// Same seed, same text
     #[arg(long, value_name = "S", default_value_t = 42, allow_negative_numbers = true)]
     pub seed: u64,
-    /// Texts to write, each from the prime on and ended by a line end
+    /// Texts to write, each from the prime on and ended by a line end; each has the seed after the last
+    /// one's
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub count: u64,
-    /// End a text when it ends with this
+    /// End a text when it ends with this; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub stop: Option<String>,
+    pub stop: Vec<String>,
+    /// Write nothing that makes a span of N characters stand twice in the text, prime included; the
+    /// text ends where nothing else is left
+    #[arg(long, value_name = "N", value_parser = no_repeat, allow_negative_numbers = true)]
+    pub no_repeat: Option<NonZeroUsize>,
+    /// Go on from each line of standard input
+    #[arg(long, conflicts_with = "count")]
+    pub interactive: bool,
+    /// Say how much stands verbatim in the training text
+    #[arg(long, conflicts_with_all = ["interactive", "count", "stop", "no_repeat"])]
+    pub novelty: bool,
+    /// The training text, where the run does not know it any more
+    #[arg(long, value_name = "FILE", requires = "novelty")]
+    pub text: Option<PathBuf>,
 }
 
 /// Check a config, or a checkpoint, without training
@@ -189,6 +224,18 @@ fn temperature(text: &str) -> Result<f64, String> {
 
 fn top_p(text: &str) -> Result<f64, String> {
     number(text, "above 0 and at most 1", |value| 0.0 < value && value <= 1.0)
+}
+
+fn min_p(text: &str) -> Result<f64, String> {
+    number(text, "from 0 to 1", |value| (0.0..=1.0).contains(&value))
+}
+
+/// A longer span would be compared for longer than a model takes to write.
+const MOST_NO_REPEAT: usize = 1000;
+
+fn no_repeat(text: &str) -> Result<NonZeroUsize, String> {
+    let value = text.parse().ok().filter(|n: &NonZeroUsize| n.get() <= MOST_NO_REPEAT);
+    value.ok_or_else(|| format!("must be a whole number from 1 to {MOST_NO_REPEAT}"))
 }
 
 fn threads(text: &str) -> Result<usize, String> {

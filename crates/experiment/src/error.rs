@@ -145,6 +145,26 @@ pub enum Error {
         /// The vocabulary.
         known: Vec<String>,
     },
+    /// A text with characters that the model's vocabulary does not have.
+    #[error("the model never saw {symbol:?}{}", and_others(*others))]
+    Unknown {
+        /// The file, with line and column of the first one.
+        place: String,
+        /// The first one.
+        symbol: char,
+        /// How many other characters of the text it never saw.
+        others: usize,
+        /// The vocabulary.
+        known: Vec<String>,
+    },
+    /// A text that is not the one a model was trained on.
+    #[error("not the text that {} was trained on", model.display())]
+    OtherText {
+        /// The file, or what else the text is called.
+        place: String,
+        /// The checkpoint.
+        model: PathBuf,
+    },
     /// An argument that means nothing here.
     #[error("{message}")]
     Argument {
@@ -177,6 +197,14 @@ pub enum Error {
 /// What became of a file or directory when the system refused an `action` on it.
 pub(crate) fn failed(path: &Path, action: &'static str, source: io::Error) -> Error {
     Error::Io { path: path.to_owned(), action, source }
+}
+
+fn and_others(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        1 => ", and one other character of this text".into(),
+        _ => format!(", and {others} other characters of this text"),
+    }
 }
 
 /// The first few changes.
@@ -224,6 +252,8 @@ impl Error {
             Self::Text(_)
             | Self::TooShort { .. }
             | Self::OneSymbol { .. }
+            | Self::Unknown { .. }
+            | Self::OtherText { .. }
             | Self::TextChanged { .. } => 3,
             Self::Io { .. } | Self::Tensors(FileError::Write { .. }) => 4,
             Self::Tensors(FileError::Read { source, .. }) if !is_missing(source) => 4,
@@ -255,6 +285,8 @@ impl Error {
             Self::Argument { place, .. }
             | Self::TooShort { place, .. }
             | Self::TextChanged { place, .. }
+            | Self::Unknown { place, .. }
+            | Self::OtherText { place, .. }
             | Self::OneSymbol { place, .. } => place.clone(),
             Self::ConfigChanged { .. } => "config".into(),
             Self::Diverged { step, .. } => format!("step {step}"),
@@ -267,7 +299,7 @@ impl Error {
             Self::Config { help, .. } => return help.clone(),
             Self::ReadConfig { .. } => "give the path of a TOML file, as in configs/karpathy.toml".into(),
             Self::Text(TextError::Read { .. }) => {
-                "data.path is relative to the config file; check it, or override it with --set data.path=FILE".into()
+                "check the path; data.path is relative to the config file, and --set data.path=FILE overrides it".into()
             }
             Self::Text(TextError::NoMatch { .. } | TextError::Pattern { .. }) => {
                 "data.path is relative to the config file; in it * stands for any characters of a name".into()
@@ -314,7 +346,7 @@ impl Error {
                 match source.kind() {
                     io::ErrorKind::StorageFull => "free some space and run it again".into(),
                     io::ErrorKind::PermissionDenied => "choose a place you may write to".into(),
-                    _ => "choose another place, with --out DIR".into(),
+                    _ => "choose another place".into(),
                 }
             }
             Self::Tensors(FileError::Read { .. }) | Self::NoModel { .. } => {
@@ -333,6 +365,13 @@ impl Error {
             Self::Tensors(FileError::Format { .. } | FileError::NotFinite { .. }) => {
                 "take another checkpoint, or train again".into()
             }
+            Self::Unknown { symbol, known, .. } => {
+                let nearest = nearest_known(*symbol, known);
+                format!("{nearest}; a model of tokenizer = \"char_byte\" reads every text")
+            }
+            Self::OtherText { .. } => {
+                "put the old text back where the run's config.toml says, or name it with --text FILE".into()
+            }
             Self::Argument { help, .. } => help.clone(),
             Self::Init(error) => error.help.clone(),
             Self::Prime { unknown, known } => nearest_known(unknown.symbol, known),
@@ -346,12 +385,27 @@ impl Error {
     }
 }
 
-/// "use … instead": the same letter in the other case where the model knows it, else a few it knows.
+/// "it does know …": the same letter in the other case where the model knows it, or what comes next to
+/// it in writing, such as a straight quotation mark for a curved one; else a few that it knows.
 pub fn nearest_known(symbol: char, known: &[String]) -> String {
-    let other_case = |known: &&String| {
-        known.to_lowercase() == symbol.to_lowercase().to_string() && !known.is_empty()
-    };
+    let lower = symbol.to_lowercase().to_string();
+    let other_case = |known: &&String| !known.is_empty() && known.to_lowercase() == lower;
     if let Some(known) = known.iter().find(other_case) {
+        return format!("it does know {known:?}");
+    }
+    let is_known = |text: &String| {
+        !text.is_empty() && text.chars().all(|c| known.contains(&c.to_string()))
+    };
+    let plain = in_ascii(symbol);
+    if let Some(plain) = [plain.clone(), plain.to_lowercase()].into_iter().find(is_known) {
+        return format!("it does know {plain:?}");
+    }
+    let is_like = |known: &&String| {
+        let mut chars = known.chars();
+        let only = chars.next().filter(|_| chars.next().is_none());
+        only.is_some_and(|known| in_ascii(known) == symbol.to_string())
+    };
+    if let Some(known) = known.iter().find(is_like) {
         return format!("it does know {known:?}");
     }
     let some: String = known
@@ -363,8 +417,39 @@ pub fn nearest_known(symbol: char, known: &[String]) -> String {
     format!("it knows {} characters: {some}", known.len())
 }
 
+/// How a character is written in ASCII; empty where it is not.
+fn in_ascii(symbol: char) -> String {
+    let plain = deunicode::deunicode_char(symbol).unwrap_or_default();
+    // Words of ideograms have a space behind them; a space of another width is a space.
+    if plain.trim().is_empty() { plain.to_owned() } else { plain.trim().to_owned() }
+}
+
 /// Whether there is no such file, rather than one that cannot be read.
 fn is_missing(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_character_is_found() {
+        let check = |symbol, known: &str, expected: &str| {
+            let known: Vec<_> = known.chars().map(String::from).collect();
+            assert_eq!(nearest_known(symbol, &known), expected, "{symbol:?}");
+        };
+        check('q', "aQ", "it does know \"Q\"");
+        check('Ж', "жa", "it does know \"ж\"");
+        check('é', "abe", "it does know \"e\"");
+        check('É', "abe", "it does know \"e\"");
+        check('“', "a\"", "it does know \"\\\"\"");
+        check('–', "a-", "it does know \"-\"");
+        check('…', "a.", "it does know \"...\"");
+        check('\u{a0}', "a b", "it does know \" \"");
+        check('"', "a”", "it does know \"”\"");
+        check('€', "ab\n", "it knows 3 characters: ab");
+        check('漢', "字b", "it knows 2 characters: 字b");
+    }
 }

@@ -20,6 +20,7 @@
 
 mod checkpoint;
 mod config;
+mod copied;
 mod dtype;
 mod error;
 mod evaluator;
@@ -28,6 +29,8 @@ mod listing;
 mod lock;
 mod log_file;
 mod memory;
+mod no_repeat;
+mod novelty;
 mod observer;
 mod parts;
 mod prepare;
@@ -47,10 +50,13 @@ pub use config::{
     CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, Mode, ModelKeys, OnDivergence,
     OptimizerKeys, SampleKeys, ScheduleKeys, TrainKeys, Window, open_config,
 };
+pub use copied::{Copied, Span, find_copies};
 pub use dtype::{Dtype, DtypeName};
 pub use error::{Error, nearest_known};
 pub use listing::{Family, Listing, SectionListing, section_keys};
 pub use memory::{Memory, in_bytes};
+pub use no_repeat::NoRepeat;
+pub use novelty::{Baseline, HeldOut, Novelty, NoveltyPlan, Sample, novelty};
 pub use observer::{Event, Flow, Observer};
 pub use parts::Parts;
 pub use prepare::{Experiment, build_model};

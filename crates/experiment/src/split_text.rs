@@ -1,12 +1,14 @@
 //! A text cut into what is trained on, what validates and what tests.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use data_io::{EncodedCorpus, Excerpt, TextError, Tokenizer};
+use data_io::{Corpus, EncodedCorpus, Excerpt, TextError, Tokenizer};
 use registry::range::Share;
 
-use crate::Config;
+use crate::run_dir::CONFIG;
+use crate::{Config, Error, Parts, TextModel, newest_checkpoint, open_config};
 
 /// The text of a config as symbols, in its three parts.
 pub struct SplitText {
@@ -29,9 +31,46 @@ impl SplitText {
             Some(tokenizer) => tokenizer,
             None => config.tokenizer.fit(&corpus)?,
         };
-        let corpus = corpus.encode(tokenizer)?;
+        Ok(Self::of(corpus.encode(tokenizer)?, config))
+    }
+
+    /// The text that a model was trained on, in its symbols: the one that the config of its run names,
+    /// or `file`. `path` is that of the run or of a checkpoint in it.
+    ///
+    /// # Errors
+    /// If the checkpoint is in no run; or the text cannot be read, or has a symbol that the vocabulary
+    /// does not have, or is another one, unless it was named.
+    pub fn of_model(
+        path: &Path,
+        model: &TextModel,
+        file: Option<PathBuf>,
+        parts: &Parts,
+    ) -> Result<Self, Error> {
+        if let Some(file) = file {
+            let name = file.display().to_string();
+            let corpus = model.encode(Corpus::of_files(vec![file])?, &name)?;
+            return Ok(Self::of(corpus, model.config()));
+        }
+        let checkpoint = newest_checkpoint(path)?;
+        let run = checkpoint.parent().and_then(Path::parent).map(|run| run.join(CONFIG));
+        let Some(config) = run.filter(|config| config.is_file()) else {
+            return Err(Error::Argument {
+                place: path.display().to_string(),
+                message: "a checkpoint outside of its run does not say where its text is".into(),
+                help: "give the run directory, or the text with --text FILE".into(),
+            });
+        };
+        let config = Config::parse(&open_config(&config, &[])?, parts)?;
+        let text = Self::read(&config, Some(model.new_tokenizer()))?;
+        match text.digest()? == model.text_digest() {
+            true => Ok(text),
+            false => Err(Error::OtherText { place: config.text_place(), model: checkpoint }),
+        }
+    }
+
+    fn of(corpus: EncodedCorpus, config: &Config) -> Self {
         let parts = cut(corpus.len(), config.data.split);
-        Ok(Self { corpus, digest: OnceLock::new(), parts })
+        Self { corpus, digest: OnceLock::new(), parts }
     }
 
     /// The vocabulary.

@@ -1,9 +1,12 @@
 //! A trained model as something that reads and writes text.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use data_io::{Excerpt, StoredTensor, TensorFile, TextError, Tokenizer, Utf8Stream};
+use data_io::{
+    Corpus, EncodedCorpus, Excerpt, StoredTensor, TensorFile, TextError, Tokenizer, Utf8Stream,
+};
 use registry::Document;
 use rnn_model::state_dict::{self, Tensor};
 use rnn_model::{Generator, Sampler};
@@ -67,11 +70,13 @@ trait Weights {
     fn restart(&mut self);
     fn feed(&mut self, id: u32);
     fn draw(&mut self, sampler: &Sampler, rng: &mut Rng) -> u32;
+    fn draw_without(&mut self, banned: &[u32], sampler: &Sampler, rng: &mut Rng) -> Option<u32>;
     fn read(
         &mut self,
         config: &Config,
+        opening: &[u32],
         text: &Excerpt<'_>,
-        see: &mut dyn FnMut(u32, f64),
+        see: &mut dyn FnMut(u32, f64) -> ControlFlow<()>,
     ) -> Result<(), TextError>;
 }
 
@@ -92,16 +97,20 @@ impl<T: Dtype> Weights for Loaded<T> {
     fn draw(&mut self, sampler: &Sampler, rng: &mut Rng) -> u32 {
         self.generator.draw(sampler, rng)
     }
+    fn draw_without(&mut self, banned: &[u32], sampler: &Sampler, rng: &mut Rng) -> Option<u32> {
+        self.generator.draw_without(banned, sampler, rng)
+    }
     fn read(
         &mut self,
         config: &Config,
+        opening: &[u32],
         text: &Excerpt<'_>,
-        see: &mut dyn FnMut(u32, f64),
+        see: &mut dyn FnMut(u32, f64) -> ControlFlow<()>,
     ) -> Result<(), TextError> {
         let vocab_size = text.tokenizer().vocab_size();
         let evaluator = self.evaluator.get_or_insert_with(|| Evaluator::new(config, vocab_size));
-        evaluator.read(&self.theta, text, |ids, losses| {
-            ids.iter().zip(losses).for_each(|(id, loss)| see(*id, loss.to_f64()));
+        evaluator.read_after(&self.theta, opening, text, |ids, losses| {
+            ids.iter().zip(losses).try_for_each(|(id, loss)| see(*id, loss.to_f64()))
         })
     }
 }
@@ -223,7 +232,73 @@ impl TextModel {
         text: &Excerpt<'_>,
         mut see: impl FnMut(u32, f64),
     ) -> Result<(), TextError> {
-        self.weights.read(&self.config, text, &mut see)
+        self.weights.read(&self.config, &[], text, &mut |id, nats| {
+            see(id, nats);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Reads a text as [`read`](Self::read) does, after what [`prime`](Self::prime) reads where there
+    /// is no prime, and shows every character, the first one too, with its surprise in nats: that of
+    /// its bytes together, where it has no symbol of its own. Reads on until `see` breaks.
+    ///
+    /// # Errors
+    /// If the text cannot be read any more.
+    pub fn score(
+        &mut self,
+        text: &Excerpt<'_>,
+        mut see: impl FnMut(char, f64) -> ControlFlow<()>,
+    ) -> Result<(), TextError> {
+        let Self { weights, tokenizer, config, opening, .. } = self;
+        let (mut stream, mut piece, mut nats) = (Utf8Stream::default(), String::new(), 0.0);
+        weights.read(config, opening, text, &mut |id, loss| {
+            nats += loss;
+            piece.clear();
+            stream.push(tokenizer.bytes(id), &mut piece);
+            if piece.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            // A symbol of several characters says nothing of the single ones.
+            let each = std::mem::take(&mut nats) / piece.chars().count() as f64;
+            piece.chars().try_for_each(|symbol| see(symbol, each))
+        })
+    }
+
+    /// What is read where no prime is given.
+    pub fn opening(&self) -> String {
+        self.tokenizer.decode(&self.opening)
+    }
+
+    /// A text in the model's symbols, cut into documents as the one it was trained on. `name` is what
+    /// an error calls it.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has characters that the vocabulary does not have.
+    pub fn encode(&self, corpus: Corpus, name: &str) -> Result<EncodedCorpus, Error> {
+        let is_unknown = |symbol: &char| {
+            self.tokenizer.encode(symbol.encode_utf8(&mut [0; 4])).is_err()
+        };
+        let unknown: Vec<char> = corpus.characters()?.into_keys().filter(is_unknown).collect();
+        if !unknown.is_empty() {
+            let (mut line, mut column, mut first) = (1, 1, None);
+            corpus.read(|text| {
+                for symbol in text.chars() {
+                    if first.is_none() && unknown.binary_search(&symbol).is_ok() {
+                        first = Some((symbol, line, column));
+                    }
+                    (line, column) = if symbol == '\n' { (line + 1, 1) } else { (line, column + 1) };
+                }
+            })?;
+            let (symbol, line, column) = first.expect("one was found");
+            return Err(Error::Unknown {
+                place: format!("{name}:{line}:{column}"),
+                symbol,
+                others: unknown.len() - 1,
+                known: self.tokenizer.symbols(),
+            });
+        }
+        let corpus = corpus.separated_by(self.config.source.opening());
+        Ok(corpus.encode(self.new_tokenizer())?)
     }
 
     /// What it is.
@@ -243,29 +318,69 @@ impl TextModel {
     /// # Errors
     /// On a character that the vocabulary does not have.
     pub fn prime(&mut self, prime: &str) -> Result<(), Error> {
-        let ids = if prime.is_empty() {
-            self.opening.clone()
-        } else {
-            self.tokenizer
-                .encode(prime)
-                .map_err(|unknown| Error::Prime { unknown, known: self.tokenizer.symbols() })?
-        };
-        self.stream = Utf8Stream::default();
+        let ids = if prime.is_empty() { self.opening.clone() } else { self.ids_of(prime)? };
         self.weights.restart();
-        for id in ids {
-            self.weights.feed(id);
-        }
+        self.feed(&ids);
         Ok(())
+    }
+
+    /// Reads `text` after all that was read and written since [`prime`](Self::prime).
+    ///
+    /// # Errors
+    /// On a character that the vocabulary does not have. Then nothing is read.
+    pub fn go_on(&mut self, text: &str) -> Result<(), Error> {
+        let ids = self.ids_of(text)?;
+        self.feed(&ids);
+        Ok(())
+    }
+
+    fn ids_of(&self, prime: &str) -> Result<Vec<u32>, Error> {
+        let unknown = |unknown| Error::Prime { unknown, known: self.tokenizer.symbols() };
+        self.tokenizer.encode(prime).map_err(unknown)
+    }
+
+    fn feed(&mut self, ids: &[u32]) {
+        self.stream = Utf8Stream::default();
+        ids.iter().for_each(|id| self.weights.feed(*id));
     }
 
     /// Draws the next symbol and reads it. Returns the text it completes, which is none where the
     /// symbol is a byte in the middle of a character.
     pub fn write(&mut self, sampler: &Sampler, rng: &mut Rng) -> &str {
         let id = self.weights.draw(sampler, rng);
+        self.take(id)
+    }
+
+    /// Reads a symbol that was drawn; returns the text it completes.
+    fn take(&mut self, id: u32) -> &str {
         self.weights.feed(id);
         self.text.clear();
         self.stream.push(self.tokenizer.bytes(id), &mut self.text);
         &self.text
+    }
+
+    /// The same, but never completes a character of `banned`; `None` if every symbol does. Nothing is
+    /// drawn then.
+    pub fn write_without(
+        &mut self,
+        banned: &[char],
+        sampler: &Sampler,
+        rng: &mut Rng,
+    ) -> Option<&str> {
+        if banned.is_empty() {
+            return Some(self.write(sampler, rng));
+        }
+        // Also in bytes, where a character may be written so.
+        let banned: Vec<String> = banned.iter().map(char::to_string).collect();
+        let held = self.stream.held();
+        let completes = |id: &u32| {
+            let bytes = self.tokenizer.bytes(*id);
+            banned.iter().any(|symbol| symbol.as_bytes().strip_prefix(held) == Some(bytes))
+        };
+        let vocab_size = self.tokenizer.vocab_size() as u32;
+        let ids: Vec<u32> = (0..vocab_size).filter(completes).collect();
+        let id = self.weights.draw_without(&ids, sampler, rng)?;
+        Some(self.take(id))
     }
 
     /// Ends a text: returns what is to be shown for the bytes of a character that was not finished.

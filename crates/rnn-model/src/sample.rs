@@ -15,12 +15,15 @@ pub struct Sampler {
     pub top_k: Option<usize>,
     /// Draw from the fewest most probable characters that together reach this probability.
     pub top_p: f64,
+    /// Draw from the characters that are at least this probable, as a share of the most probable one.
+    /// Nguyen et al., "Turning up the heat: min-p sampling", 2024.
+    pub min_p: f64,
 }
 
 impl Default for Sampler {
     /// The model's own distribution.
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: None, top_p: 1.0 }
+        Self { temperature: 1.0, top_k: None, top_p: 1.0, min_p: 0.0 }
     }
 }
 
@@ -65,7 +68,7 @@ impl Sampler {
                 sum(&scratch.weights)
             },
         );
-        let total = if self.top_k.is_some() || self.top_p < 1.0 {
+        let total = if self.top_k.is_some() || self.top_p < 1.0 || 0.0 < self.min_p {
             self.leave_out(scratch);
             sum(&scratch.weights)
         } else {
@@ -81,7 +84,8 @@ impl Sampler {
         hit.map_or_else(likeliest, |id| id as u32)
     }
 
-    /// Gives no weight to what is neither among the `top_k` nor needed to reach `top_p`.
+    /// Gives no weight to what is not among the `top_k`, or not needed to reach `top_p`, or less
+    /// probable than `min_p`.
     fn leave_out<T: Real>(&self, scratch: &mut Scratch<T>) {
         let Scratch { weights, order } = scratch;
         order.clear();
@@ -92,7 +96,10 @@ impl Sampler {
         // Of those that `top_k` leaves, `top_p` is a share.
         let of_all: f64 = order[..most].iter().map(|id| weight(*id)).sum();
         let (mut kept, mut reached) = (0, 0.0);
-        while kept < most && (kept == 0 || reached < self.top_p * of_all) {
+        // The most probable has weight 1.
+        let is_kept =
+            |id: u32, reached: f64| reached < self.top_p * of_all && self.min_p <= weight(id);
+        while kept < most && (kept == 0 || is_kept(order[kept], reached)) {
             reached += weight(order[kept]);
             kept += 1;
         }
@@ -109,6 +116,8 @@ pub struct Generator<T> {
     /// Whether nothing was read yet: the next character starts a text.
     fresh: bool,
     scratch: Scratch<T>,
+    /// The logits without those of what may not be drawn.
+    allowed: Vec<T>,
 }
 
 impl<T: Real> Generator<T> {
@@ -120,7 +129,7 @@ impl<T: Real> Generator<T> {
     pub fn new(model: Model<T>) -> Self {
         assert_eq!(model.dims().batch_size, 1, "a generator writes one text");
         let (state, scratch) = (model.zero_state(), Scratch::with_capacity(model.vocab_size()));
-        Self { model, state, fresh: true, scratch }
+        Self { model, state, fresh: true, scratch, allowed: Vec::new() }
     }
 
     /// Forgets everything that was read.
@@ -157,6 +166,27 @@ impl<T: Real> Generator<T> {
         let logits = self.model.logits();
         let logits = logits.to_slice().expect("logits of one step are contiguous");
         sampler.draw(logits, rng, &mut self.scratch)
+    }
+
+    /// Draws as if no character of `banned` existed. `None` if there is no other.
+    ///
+    /// # Panics
+    /// If nothing was read yet.
+    #[track_caller]
+    pub fn draw_without(
+        &mut self,
+        banned: &[u32],
+        sampler: &Sampler,
+        rng: &mut Rng,
+    ) -> Option<u32> {
+        let nothing = T::from_f64(f64::NEG_INFINITY);
+        self.allowed.clear();
+        self.allowed.extend(self.model.logits().iter());
+        for id in banned {
+            self.allowed[*id as usize] = nothing;
+        }
+        let is_left = self.allowed.iter().any(|logit| *logit != nothing);
+        is_left.then(|| sampler.draw(&self.allowed, rng, &mut self.scratch))
     }
 }
 
@@ -202,6 +232,28 @@ mod tests {
         check(Sampler { top_p: 0.5, ..plain }, [false, true, false, false]);
         check(Sampler { top_p: 0.84, ..plain }, [false, true, false, true]);
         check(Sampler { top_p: 0.9, ..plain }, [true, true, false, true]);
+        // The second is 0.61 times as probable as the first, the third 0.22, the last 0.05.
+        check(Sampler { min_p: 1.0, ..plain }, [false, true, false, false]);
+        check(Sampler { min_p: 0.6, ..plain }, [false, true, false, true]);
+        check(Sampler { min_p: 0.2, ..plain }, [true, true, false, true]);
+        check(Sampler { min_p: 0.04, ..plain }, [true; 4]);
+        check(Sampler { min_p: 0.2, temperature: 0.5, ..plain }, [false, true, false, true]);
+        check(Sampler { min_p: 0.2, top_k: Some(2), ..plain }, [false, true, false, true]);
+        check(Sampler { min_p: 0.6, top_p: 0.9, ..plain }, [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_logit_of_nothing_is_never_drawn() {
+        let (mut rng, mut scratch) = (stream(3, Stream::Sample), Scratch::default());
+        for temperature in [0.0, 0.1, 1.0, 10.0] {
+            let sampler = Sampler { temperature, ..Sampler::default() };
+            for _ in 0..1000 {
+                let logits = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, -50.0];
+                assert!(sampler.draw(&logits, &mut rng, &mut scratch) % 2 == 1);
+                let logits = [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY, -50.0];
+                assert!(sampler.draw(&logits, &mut rng, &mut scratch) % 2 == 1);
+            }
+        }
     }
 
     #[test]

@@ -2,5 +2,7 @@
 
 pub mod check;
 pub mod list;
+pub mod novelty;
 pub mod run;
 pub mod sample;
+pub mod score;

@@ -192,6 +192,17 @@ impl<'c> Excerpt<'c> {
         self.places.is_empty()
     }
 
+    /// Those of its symbols that are at `places` of it.
+    ///
+    /// # Panics
+    /// If it has no such places.
+    #[track_caller]
+    pub fn part(&self, places: Range<usize>) -> Self {
+        assert!(places.start <= places.end && places.end <= self.len(), "{places:?}");
+        let start = self.places.start;
+        Self { corpus: self.corpus, places: start + places.start..start + places.end }
+    }
+
     /// Something that reads it in `n_lanes` places side by side.
     pub fn reader(&self, n_lanes: usize) -> Reader<'c> {
         let Place { byte, symbol } = self.corpus.max_block;
@@ -575,6 +586,8 @@ mod tests {
                 let (found, found_starts) = read(&mut reader, lane, place, n);
                 let places = first + place..first + place + n;
                 prop_assert_eq!(&found, &ids[places.clone()]);
+                let part = corpus.excerpt(first..ends[1]).part(place..place + n);
+                prop_assert_eq!(part.to_ids().expect("made"), found);
                 for (start, place) in found_starts.into_iter().zip(places) {
                     prop_assert_eq!(start, starts[place] || place == first);
                 }

@@ -30,6 +30,11 @@ impl Utf8Stream {
         self.held.drain(..done);
     }
 
+    /// The bytes of a character that are still held back.
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
     /// Ends the text: what is still held back will never become a character.
     pub fn finish(&mut self, text: &mut String) {
         if !self.held.is_empty() {
@@ -62,6 +67,15 @@ mod tests {
         stream.finish(&mut text);
         texts.push(text);
         assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn the_start_of_a_character_is_held() {
+        let (mut stream, mut text) = (Utf8Stream::default(), String::new());
+        stream.push(b"a\xf0\x9f", &mut text);
+        assert_eq!((text.as_str(), stream.held()), ("a", &b"\xf0\x9f"[..]));
+        stream.push(b"\x98\x80", &mut text);
+        assert_eq!((text.as_str(), stream.held()), ("a😀", &b""[..]));
     }
 
     #[test]

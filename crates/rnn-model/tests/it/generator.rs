@@ -6,7 +6,7 @@ use tensor_core::rng::{Stream, stream};
 
 const TEXT: [u32; 12] = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 0, 6];
 /// The most probable character.
-const GREEDY: Sampler = Sampler { temperature: 0.0, top_k: None, top_p: 1.0 };
+const GREEDY: Sampler = Sampler { temperature: 0.0, top_k: None, top_p: 1.0, min_p: 0.0 };
 
 /// What `generator` says after each character of `text`.
 fn said(generator: &mut Generator<f64>, theta: &[f64], text: &[u32]) -> Vec<u32> {

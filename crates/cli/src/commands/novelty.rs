@@ -1,0 +1,96 @@
+//! `cli sample --novelty`: what of a model's samples is memorised.
+
+use std::io::{self, Write};
+
+use experiment::{
+    Copied, HeldOut, Novelty, NoveltyPlan, Parts, SplitText, TextModel, novelty,
+};
+
+use super::sample::sampler;
+use crate::args::SampleArgs;
+use crate::failure::printable;
+use crate::{Console, Failure};
+
+/// Samples are drawn at these.
+const TEMPERATURES: [f64; 4] = [0.5, 0.8, 1.0, 1.2];
+
+/// Lengths of the runs that are counted.
+const MIN_LENGTHS: [usize; 7] = [5, 10, 15, 20, 30, 50, 100];
+
+/// Characters that are shown of a span.
+const SHOWN: usize = 60;
+
+pub fn run(
+    args: &SampleArgs,
+    model: &mut TextModel,
+    parts: &Parts,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let text = SplitText::of_model(&args.model, model, args.text.clone(), parts)?;
+    let plan = NoveltyPlan {
+        temperatures: args.temperature.map_or(TEMPERATURES.to_vec(), |only| vec![only]),
+        sampler: sampler(args),
+        prime: args.prime.clone(),
+        length: args.length.unwrap_or(5000),
+        seed: args.seed,
+    };
+    let _ = writeln!(console.err, "seed {}", plan.seed);
+    let found = novelty(model, &text, &plan)?;
+    write_table(&found, console.out).map_err(Failure::Output)
+}
+
+fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "Percent of a text that stand verbatim in the training text, in runs of so many characters or more:"
+    )?;
+    let lengths = MIN_LENGTHS.map(|len| format!("{len:>6}")).concat();
+    writeln!(out, "{:<16}{lengths}  characters", "")?;
+    let row = |name: &str, copied: &Copied, out: &mut dyn Write| {
+        let shares = MIN_LENGTHS.map(|len| format!("{:>6.1}", 100.0 * copied.share(len))).concat();
+        writeln!(out, "{name:<16}{shares}  {:>10}", copied.chars)
+    };
+    let names: Vec<_> =
+        found.samples.iter().map(|sample| format!("temperature {}", sample.temperature)).collect();
+    for (name, sample) in names.iter().zip(&found.samples) {
+        row(name, &sample.copied, out)?;
+    }
+    let baseline = &found.baseline;
+    let (name, of) = match baseline.held_out {
+        HeldOut::Validation => ("validation text", "the start of the validation text"),
+        HeldOut::Test => ("test text", "the start of the test text"),
+        HeldOut::LastTenth => (
+            "last tenth",
+            "the start of the last tenth of the training text, in the other nine: no text is held out",
+        ),
+    };
+    row(name, &baseline.copied, out)?;
+
+    writeln!(out, "\nThe longest run, and where it stands first:")?;
+    let texts = found.samples.iter().map(|sample| (&sample.text, &sample.copied));
+    let texts = texts.chain([(&baseline.text, &baseline.copied)]);
+    for (name, (text, copied)) in names.iter().map(String::as_str).chain([name]).zip(texts) {
+        let Some(span) = copied.longest() else {
+            writeln!(out, "{name:<16}none")?;
+            continue;
+        };
+        let words: String = text.chars().skip(span.start).take(span.len.min(SHOWN)).collect();
+        let more = if SHOWN < span.len { "…" } else { "" };
+        writeln!(
+            out,
+            "{name:<16}{} characters, line {}, character {}: \"{}{more}\"",
+            span.len,
+            span.line,
+            span.found + 1,
+            printable(&words),
+        )?;
+    }
+    writeln!(
+        out,
+        "\n{}{} is {of}. Where a sample has longer runs than that, they are memorised.\n\
+         All {} symbols of the training text were looked through; memory grows with the samples alone.",
+        name[..1].to_uppercase(),
+        &name[1..],
+        found.training_len,
+    )
+}
