@@ -2,7 +2,7 @@
 
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -43,7 +43,7 @@ fn train(overrides: &[&str]) -> (TempDir, String) {
 /// A conversation over a pipe: each line is gone on from, and all before it is remembered.
 #[test]
 fn a_conversation_goes_on_from_every_line() {
-    let (_directory, run) = train(&[]);
+    let (_directory, run) = train(&["train.steps=3000"]);
     let talk = |input: &str, more: &[&str]| {
         let args = [&["sample", &run, "--interactive", "--length", "40"], more].concat();
         let output = cli(&args, input.as_bytes());
@@ -51,12 +51,13 @@ fn a_conversation_goes_on_from_every_line() {
         assert_eq!(text(&output.stderr), "seed 42\n", "no prompt where nobody types");
         text(&output.stdout)
     };
-    let sample = |args: &[&str]| {
-        text(&cli(&[&["sample", &run, "--length"], args].concat(), b"").stdout)
-    };
+    let sample =
+        |args: &[&str]| text(&cli(&[&["sample", &run, "--length"], args].concat(), b"").stdout);
     assert_eq!(talk("", &[]), "");
     // The first line is a prime, an empty line lets the model go on, and the last needs no end.
-    for (input, prime) in [("The lamp\n\n", "The lamp"), ("The lamp\r\n\r\n", "The lamp"), ("\n\n", "")] {
+    for (input, prime) in
+        [("The lamp\n\n", "The lamp"), ("The lamp\r\n\r\n", "The lamp"), ("\n\n", "")]
+    {
         let whole = sample(&["80", "--prime", prime]);
         let half = whole.floor_char_boundary(whole.char_indices().nth(40).expect("longer").0);
         let expected = format!("{}\n{}\n", &whole[..half], &whole[half..]);
@@ -67,9 +68,9 @@ fn a_conversation_goes_on_from_every_line() {
     // With a prime the first line comes after it.
     assert_eq!(talk(" lamp", &["--prime", "The"]), one);
     // What is typed later counts, and so does what was typed before.
-    let (first, second) = (talk("The lamp\nand \n", &[]), talk("The lamp\nthe \n", &[]));
+    let (first, second) = (talk("The lamp\nand t\n", &[]), talk("The lamp\n# A\n", &[]));
     assert!(first.starts_with(&one) && second.starts_with(&one) && first != second);
-    let other = talk("A clock\nand \n", &[]);
+    let other = talk("\"\nand t\n", &[]);
     assert_ne!(first.get(one.len()..), other.get(one.len()..));
     let stopped = talk("The lamp\n\n", &["--stop", " "]);
     assert!(stopped.lines().all(|line| line.ends_with(' ') && line.matches(' ').count() == 1));
@@ -91,10 +92,7 @@ fn a_line_that_cannot_be_read_is_named() {
         "The\nla\u{301}mp\n".as_bytes(),
         "error: standard input:2:3: the model never saw '\\u{301}'",
     );
-    check(
-        b"The\nl\xe9mp\n",
-        "error: standard input:2: not UTF-8: byte 0xe9 at offset 1",
-    );
+    check(b"The\nl\xe9mp\n", "error: standard input:2: not UTF-8: byte 0xe9 at offset 1");
     for more in ["--novelty", "--count=2"] {
         let output = cli(&["sample", &run, "--interactive", more], b"");
         assert_eq!(output.status.code(), Some(2));
@@ -139,8 +137,8 @@ fn a_reader_that_has_seen_enough_ends_every_output() {
         &["sample", &run, "--count", "100000000", "--length", "20"],
     ] {
         let mut child = command(args).spawn().expect("the program starts");
-        let mut out = BufReader::new(child.stdout.take().expect("piped"));
-        out.read_until(b' ', &mut Vec::new()).expect("a word");
+        let mut out = child.stdout.take().expect("piped");
+        out.read_exact(&mut [0; 50]).expect("a start");
         drop(out);
         let output = child.wait_with_output().expect("it ends");
         let error = text(&output.stderr);

@@ -69,7 +69,8 @@ pub fn find_copies(passages: &[&str], text: &Excerpt<'_>) -> Result<Vec<Copied>,
         let matches: Vec<Match> =
             prefixes.by_ref().take(symbols.len()).map(|s| automaton.states[*s].found).collect();
         let ends = matches.iter().zip(matches.iter().skip(1).map(|next| next.len).chain([0]));
-        let spans = ends.enumerate().filter(|(_, (found, next))| 0 < found.len && *next <= found.len);
+        let spans =
+            ends.enumerate().filter(|(_, (found, next))| 0 < found.len && *next <= found.len);
         let span = |(last, (found, _)): (usize, (&Match, usize))| {
             let start = last + 1 - found.len;
             let ends_of_line = symbols[start..last].iter().filter(|c| **c == '\n').count();
@@ -269,7 +270,8 @@ mod tests {
 
     /// The same spans, found by trying all of them.
     fn plainly(passage: &str, text: &str) -> Copied {
-        let (passage, text): (Vec<char>, Vec<char>) = (passage.chars().collect(), text.chars().collect());
+        let (passage, text): (Vec<char>, Vec<char>) =
+            (passage.chars().collect(), text.chars().collect());
         let (mut spans, mut end) = (Vec::new(), 0);
         for start in 0..passage.len() {
             let stands = |end: &usize| place(&text, &passage[start..*end]).is_some();
@@ -320,12 +322,15 @@ mod tests {
 
     #[test]
     fn a_copy_is_found_where_it_first_stands() {
-        let text = "one two\nthree four\nthree four five\n".to_owned() + &"filling ".repeat(2000) + "end";
+        let text =
+            "one two\nthree four\nthree four five\n".to_owned() + &"filling ".repeat(2000) + "end";
         let found = find(&["say: three four five!", "three four", "end"], &text, &Char {});
         let longest = |index: usize| found[index].longest().expect("one");
         assert_eq!(longest(0), Span { start: 4, len: 16, found: 18, line: 3 }, "{text:.40}");
         assert_eq!(longest(1), Span { start: 0, len: 10, found: 8, line: 2 });
         assert_eq!(longest(2), Span { start: 0, len: 3, found: 16_035, line: 4 });
-        assert!(find(&["xyz", ""], "abc", &Char {}).iter().all(|copied| copied.longest().is_none()));
+        assert!(
+            find(&["xyz", ""], "abc", &Char {}).iter().all(|copied| copied.longest().is_none())
+        );
     }
 }

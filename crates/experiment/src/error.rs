@@ -393,9 +393,8 @@ pub fn nearest_known(symbol: char, known: &[String]) -> String {
     if let Some(known) = known.iter().find(other_case) {
         return format!("it does know {known:?}");
     }
-    let is_known = |text: &String| {
-        !text.is_empty() && text.chars().all(|c| known.contains(&c.to_string()))
-    };
+    let is_known =
+        |text: &String| !text.is_empty() && text.chars().all(|c| known.contains(&c.to_string()));
     let plain = in_ascii(symbol);
     if let Some(plain) = [plain.clone(), plain.to_lowercase()].into_iter().find(is_known) {
         return format!("it does know {plain:?}");

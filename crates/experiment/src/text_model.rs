@@ -275,9 +275,8 @@ impl TextModel {
     /// # Errors
     /// If it cannot be read, or has characters that the vocabulary does not have.
     pub fn encode(&self, corpus: Corpus, name: &str) -> Result<EncodedCorpus, Error> {
-        let is_unknown = |symbol: &char| {
-            self.tokenizer.encode(symbol.encode_utf8(&mut [0; 4])).is_err()
-        };
+        let is_unknown =
+            |symbol: &char| self.tokenizer.encode(symbol.encode_utf8(&mut [0; 4])).is_err();
         let unknown: Vec<char> = corpus.characters()?.into_keys().filter(is_unknown).collect();
         if !unknown.is_empty() {
             let (mut line, mut column, mut first) = (1, 1, None);
@@ -286,7 +285,8 @@ impl TextModel {
                     if first.is_none() && unknown.binary_search(&symbol).is_ok() {
                         first = Some((symbol, line, column));
                     }
-                    (line, column) = if symbol == '\n' { (line + 1, 1) } else { (line, column + 1) };
+                    (line, column) =
+                        if symbol == '\n' { (line + 1, 1) } else { (line, column + 1) };
                 }
             })?;
             let (symbol, line, column) = first.expect("one was found");
@@ -359,27 +359,29 @@ impl TextModel {
         &self.text
     }
 
-    /// The same, but never completes a character of `banned`; `None` if every symbol does. Nothing is
-    /// drawn then.
-    pub fn write_without(
+    /// The same, but draws no symbol that completes a text of which `is_banned` says so; `None` if
+    /// there is no other. Nothing is read then.
+    pub fn write_unless(
         &mut self,
-        banned: &[char],
+        is_banned: impl Fn(&str) -> bool,
         sampler: &Sampler,
         rng: &mut Rng,
     ) -> Option<&str> {
-        if banned.is_empty() {
-            return Some(self.write(sampler, rng));
-        }
-        // Also in bytes, where a character may be written so.
-        let banned: Vec<String> = banned.iter().map(char::to_string).collect();
-        let held = self.stream.held();
-        let completes = |id: &u32| {
+        let mut completed = String::new();
+        let mut completes_banned = |id: &u32| {
             let bytes = self.tokenizer.bytes(*id);
-            banned.iter().any(|symbol| symbol.as_bytes().strip_prefix(held) == Some(bytes))
+            match std::str::from_utf8(bytes) {
+                Ok(text) if self.stream.held().is_empty() => is_banned(text),
+                _ => {
+                    completed.clear();
+                    self.stream.clone().push(bytes, &mut completed);
+                    !completed.is_empty() && is_banned(&completed)
+                }
+            }
         };
         let vocab_size = self.tokenizer.vocab_size() as u32;
-        let ids: Vec<u32> = (0..vocab_size).filter(completes).collect();
-        let id = self.weights.draw_without(&ids, sampler, rng)?;
+        let banned: Vec<u32> = (0..vocab_size).filter(&mut completes_banned).collect();
+        let id = self.weights.draw_without(&banned, sampler, rng)?;
         Some(self.take(id))
     }
 

@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use experiment::{
-    Copied, HeldOut, Novelty, NoveltyPlan, Parts, SplitText, TextModel, novelty,
-};
+use experiment::{Copied, HeldOut, Novelty, NoveltyPlan, Parts, SplitText, TextModel, novelty};
 
 use super::sample::sampler;
 use crate::args::SampleArgs;
@@ -87,7 +85,7 @@ fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\n{}{} is {of}. Where a sample has longer runs than that, they are memorised.\n\
+        "\n{}{} is {of}. What the samples have more of than that is memorised.\n\
          All {} symbols of the training text were looked through; memory grows with the samples alone.",
         name[..1].to_uppercase(),
         &name[1..],

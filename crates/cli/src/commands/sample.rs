@@ -95,8 +95,12 @@ impl<'a> Text<'a> {
         let longest_stop = self.args.stop.iter().map(String::len).max().unwrap_or(0);
         let (mut tail, mut repeats) = (String::new(), false);
         for written in 1..=self.length {
-            let banned = self.said.as_ref().map(NoRepeat::repeats).unwrap_or_default();
-            let Some(symbol) = model.write_without(&banned, &self.sampler, &mut self.rng) else {
+            let (sampler, rng) = (&self.sampler, &mut self.rng);
+            let symbol = match &self.said {
+                None => Some(model.write(sampler, rng)),
+                Some(said) => model.write_unless(|text| said.would_repeat(text), sampler, rng),
+            };
+            let Some(symbol) = symbol else {
                 repeats = true;
                 break;
             };
@@ -113,7 +117,11 @@ impl<'a> Text<'a> {
                 out.flush()?;
             }
         }
-        out.write_all(model.finish().as_bytes())?;
+        let end = model.finish();
+        if !self.said.as_ref().is_some_and(|said| said.would_repeat(end)) {
+            out.write_all(end.as_bytes())?;
+            self.said.iter_mut().for_each(|said| said.push(end));
+        }
         Ok(repeats)
     }
 }
@@ -179,12 +187,7 @@ fn typed(line: &[u8], number: usize) -> Result<&str, Error> {
 }
 
 /// Reads a line after all that came before it, or as the prime.
-fn read_on(
-    model: &mut TextModel,
-    typed: &str,
-    is_fresh: bool,
-    number: usize,
-) -> Result<(), Error> {
+fn read_on(model: &mut TextModel, typed: &str, is_fresh: bool, number: usize) -> Result<(), Error> {
     let result = match is_fresh {
         true => model.prime(typed),
         false => model.go_on(typed),

@@ -308,7 +308,11 @@ impl Scored<'_> {
         }
         self.output.line(line)?;
         line.text.clear();
-        *line = Line { number: line.number + 1, text: std::mem::take(&mut line.text), ..Line::default() };
+        *line = Line {
+            number: line.number + 1,
+            text: std::mem::take(&mut line.text),
+            ..Line::default()
+        };
         Ok(())
     }
 }
