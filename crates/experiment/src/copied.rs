@@ -74,7 +74,7 @@ pub fn find_copies(passages: &[&str], text: &Excerpt<'_>) -> Result<Vec<Copied>,
         let span = |(last, (found, _)): (usize, (&Match, usize))| {
             let start = last + 1 - found.len;
             let ends_of_line = symbols[start..last].iter().filter(|c| **c == '\n').count();
-            let (found, line) = (found.end - found.len, found.line - ends_of_line);
+            let (found, line) = (found.end.chars - found.len, found.end.line - ends_of_line);
             Span { start, len: last + 1 - start, found, line }
         };
         Copied { chars: symbols.len(), spans: spans.map(span).collect() }
@@ -116,17 +116,26 @@ struct State {
     link: usize,
     /// What comes next, sorted.
     next: Vec<(u32, u32)>,
+    /// Where the text first ended with one of them, or with a longer string that ends with one.
+    first: Option<End>,
     /// The longest that stands in the text.
     found: Match,
+}
+
+/// A place in the text.
+#[derive(Clone, Copy, Debug, Default)]
+struct End {
+    /// Characters up to it.
+    chars: usize,
+    /// The line in which the last of them is.
+    line: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Match {
     len: usize,
-    /// Characters of the text up to the end of the first place where it stands.
-    end: usize,
-    /// The line in which its last character is.
-    line: usize,
+    /// The end of the first place where it stands.
+    end: End,
 }
 
 /// Where the text has come to.
@@ -218,10 +227,11 @@ impl Automaton {
         if let Some(next) = next {
             reached.state = next;
             reached.len += 1;
-            let found = &mut self.states[next].found;
-            if found.len < reached.len {
-                let (len, end, line) = (reached.len, reached.chars, reached.ends_of_line + 1);
-                *found = Match { len, end, line };
+            let (len, state) = (reached.len, &mut self.states[next]);
+            let end = End { chars: reached.chars, line: reached.ends_of_line + 1 };
+            state.first.get_or_insert(end);
+            if state.found.len < len {
+                state.found = Match { len, end };
             }
         }
         reached.ends_of_line += usize::from(symbol == '\n');
@@ -233,11 +243,14 @@ impl Automaton {
         let mut order: Vec<usize> = (1..self.states.len()).collect();
         order.sort_unstable_by_key(|state| self.states[*state].len);
         for state in order.iter().rev() {
-            let (link, found) = (self.states[*state].link, self.states[*state].found);
+            let State { link, first, .. } = self.states[*state];
+            let Some(end) = first.filter(|_| link != ROOT) else { continue };
             let suffix = &mut self.states[link];
-            let is_first = suffix.found.len < suffix.len || found.end < suffix.found.end;
-            if 0 < found.len && link != ROOT && is_first {
-                suffix.found = Match { len: suffix.len, ..found };
+            if suffix.first.is_none_or(|first| end.chars < first.chars) {
+                suffix.first = Some(end);
+            }
+            if suffix.found.len < suffix.len || end.chars < suffix.found.end.chars {
+                suffix.found = Match { len: suffix.len, end };
             }
         }
         for state in order {
@@ -326,7 +339,7 @@ mod tests {
             "one two\nthree four\nthree four five\n".to_owned() + &"filling ".repeat(2000) + "end";
         let found = find(&["say: three four five!", "three four", "end"], &text, &Char {});
         let longest = |index: usize| found[index].longest().expect("one");
-        assert_eq!(longest(0), Span { start: 4, len: 16, found: 18, line: 3 }, "{text:.40}");
+        assert_eq!(longest(0), Span { start: 5, len: 15, found: 19, line: 3 }, "{text:.40}");
         assert_eq!(longest(1), Span { start: 0, len: 10, found: 8, line: 2 });
         assert_eq!(longest(2), Span { start: 0, len: 3, found: 16_035, line: 4 });
         assert!(
