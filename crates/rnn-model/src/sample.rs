@@ -244,14 +244,15 @@ mod tests {
 
     #[test]
     fn a_logit_of_nothing_is_never_drawn() {
-        let (mut rng, mut scratch) = (stream(3, Stream::Sample), Scratch::default());
+        let mut rng = stream(3, Stream::Sample);
+        let (mut scratch, mut scratch_f64) = (Scratch::default(), Scratch::default());
         for temperature in [0.0, 0.1, 1.0, 10.0] {
             let sampler = Sampler { temperature, ..Sampler::default() };
             for _ in 0..1000 {
                 let logits = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, -50.0];
                 assert!(sampler.draw(&logits, &mut rng, &mut scratch) % 2 == 1);
                 let logits = [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY, -50.0];
-                assert!(sampler.draw(&logits, &mut rng, &mut scratch) % 2 == 1);
+                assert!(sampler.draw(&logits, &mut rng, &mut scratch_f64) % 2 == 1);
             }
         }
     }
