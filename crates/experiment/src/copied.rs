@@ -342,6 +342,8 @@ mod tests {
         assert_eq!(longest(0), Span { start: 5, len: 15, found: 19, line: 3 }, "{text:.40}");
         assert_eq!(longest(1), Span { start: 0, len: 10, found: 8, line: 2 });
         assert_eq!(longest(2), Span { start: 0, len: 3, found: 16_035, line: 4 });
+        let first = find(&["ab-ba"], "ba ab", &Char {})[0].longest();
+        assert_eq!(first, Some(Span { start: 0, len: 2, found: 3, line: 1 }), "of two as long");
         assert!(
             find(&["xyz", ""], "abc", &Char {}).iter().all(|copied| copied.longest().is_none())
         );
