@@ -266,13 +266,13 @@ fn what_is_memorised_stands_out_from_what_the_language_repeats() {
     assert_eq!(sample(&run, &with_text), output.out);
     std::fs::write(directory.path().join("text.txt"), text.replace("lamp", "pond"))
         .expect("writable");
-    let other = "error: text.txt: not the text that run/checkpoints/step-00003000.safetensors was trained on";
+    let other = "error: text.txt: not the text of run/checkpoints/step-00003000.safetensors";
     refused(&run, 3, other);
     let checkpoint = PathBuf::from(&run).join("checkpoints/step-00003000.safetensors");
     let alone = directory.path().join("alone.safetensors");
     std::fs::copy(checkpoint, &alone).expect("writable");
-    let outside = "error: alone.safetensors: a checkpoint outside of its run does not say where its text is\n";
-    refused(&alone.display().to_string(), 2, outside);
+    let outside = "error: alone.safetensors: it lies in no run directory, whose config.toml would name its text\n";
+    refused(&alone.display().to_string(), 3, outside);
     assert_eq!(sample(&alone.display().to_string(), &with_text), output.out);
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Arguments, Parser, Subcommand};
 
+use crate::commands::eval::EvalArgs;
 use crate::commands::score::ScoreArgs;
 
 /// Trains character-level recurrent language models from one TOML config, and writes text with them.
@@ -21,6 +22,7 @@ pub enum Command {
     Resume(ResumeArgs),
     Sample(SampleArgs),
     Score(ScoreArgs),
+    Eval(EvalArgs),
     Check(CheckArgs),
     List(ListArgs),
 }
@@ -37,7 +39,8 @@ Examples:
   cli run configs/karpathy.toml --set data.path=/home/me/my.txt --out runs/mine
   cli run configs/karpathy.toml --out runs/mine --resume
 
-The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/.
+The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/, with a
+validation text also yardsticks.json.
 
 Ctrl-C or SIGTERM ends a run after its step, with a checkpoint; a second one ends it at once. With
 --resume it goes on from the newest good checkpoint and ends in the bytes it would have ended in. A job

@@ -91,6 +91,7 @@ fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Re
         Command::Resume(args) => commands::run::resume(&args, parts, console),
         Command::Sample(args) => commands::sample::run(&args, parts, console),
         Command::Score(args) => commands::score::run(&args, parts, console),
+        Command::Eval(args) => commands::eval::run(&args, parts, console),
         Command::Check(args) => commands::check::run(&args, parts, console),
         Command::List(args) => commands::list::run(&args, parts, console),
     }

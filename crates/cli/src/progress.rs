@@ -85,7 +85,8 @@ impl<'c, 'w> Progress<'c, 'w> {
         )
     }
 
-    fn line(&mut self, text: &str) {
+    /// Prints a line beside the bar.
+    pub fn line(&mut self, text: &str) {
         let _ = match &self.bar {
             Some(bar) => bar.suspend(|| writeln!(self.console.err, "{text}")),
             None => writeln!(self.console.err, "{text}"),

@@ -85,6 +85,25 @@ fn a_run_that_nobody_hears_of_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_evaluation_that_nobody_reads_is_no_failure() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let short = ["--set", "train.steps=20", "--set", "data.split=[0.9, 0.1, 0.0]"];
+    let status = cli(&run).args(short).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.expect("it starts").success());
+    for args in [&["--by-char"][..], &["--json"]] {
+        let mut eval = Command::new(env!("CARGO_BIN_EXE_cli"));
+        eval.arg("eval").arg(&run).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = eval.spawn().expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{error}");
+        assert_eq!(error, "standard output is closed: stopped\n");
+    }
+}
+
+#[test]
 fn a_pipe_is_refused_and_not_waited_for() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let pipe = directory.path().join("pipe");

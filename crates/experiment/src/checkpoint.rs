@@ -252,6 +252,21 @@ pub fn newest_checkpoint(path: &Path) -> Result<PathBuf, Error> {
     Ok(directory.join(file_name(*newest)))
 }
 
+/// The checkpoint of a run with the lowest validation loss.
+///
+/// # Errors
+/// If it is no run directory, or has no checkpoint, or none was ever validated.
+pub fn best_checkpoint(run: &Path) -> Result<PathBuf, Error> {
+    let no_model =
+        |reason: &str| Error::NoModel { path: run.to_owned(), reason: reason.to_owned() };
+    if run.is_file() {
+        return Err(no_model("a checkpoint, and the best one of a run is asked for"));
+    }
+    let newest = Checkpoint::read(&newest_checkpoint(run)?)?;
+    let (step, _) = newest.head.best.ok_or_else(|| no_model("the run has no validation loss"))?;
+    Ok(newest.path.with_file_name(file_name(step)))
+}
+
 /// The steps of the checkpoints in a directory, in order.
 pub(crate) fn list_checkpoints(directory: &Path) -> std::io::Result<Vec<u64>> {
     let mut steps = Vec::new();

@@ -157,13 +157,15 @@ pub enum Error {
         /// The vocabulary.
         known: Vec<String>,
     },
-    /// A text that is not the one a model was trained on.
-    #[error("not the text that {} was trained on", model.display())]
-    OtherText {
+    /// A text that a model cannot be judged by: another one than it was trained on, or too little.
+    #[error("{message}")]
+    WrongText {
         /// The file, or what else the text is called.
         place: String,
-        /// The checkpoint.
-        model: PathBuf,
+        /// What is wrong with it.
+        message: String,
+        /// How to mend it.
+        help: String,
     },
     /// An argument that means nothing here.
     #[error("{message}")]
@@ -253,7 +255,7 @@ impl Error {
             | Self::TooShort { .. }
             | Self::OneSymbol { .. }
             | Self::Unknown { .. }
-            | Self::OtherText { .. }
+            | Self::WrongText { .. }
             | Self::TextChanged { .. } => 3,
             Self::Io { .. } | Self::Tensors(FileError::Write { .. }) => 4,
             Self::Tensors(FileError::Read { source, .. }) if !is_missing(source) => 4,
@@ -283,10 +285,10 @@ impl Error {
             Self::Init(error) => error.place.clone(),
             Self::Prime { .. } => "--prime".into(),
             Self::Argument { place, .. }
+            | Self::WrongText { place, .. }
             | Self::TooShort { place, .. }
             | Self::TextChanged { place, .. }
             | Self::Unknown { place, .. }
-            | Self::OtherText { place, .. }
             | Self::OneSymbol { place, .. } => place.clone(),
             Self::ConfigChanged { .. } => "config".into(),
             Self::Diverged { step, .. } => format!("step {step}"),
@@ -369,10 +371,7 @@ impl Error {
                 let nearest = nearest_known(*symbol, known);
                 format!("{nearest}; a model of tokenizer = \"char_byte\" reads every text")
             }
-            Self::OtherText { .. } => {
-                "put the old text back where the run's config.toml says, or name it with --text FILE".into()
-            }
-            Self::Argument { help, .. } => help.clone(),
+            Self::Argument { help, .. } | Self::WrongText { help, .. } => help.clone(),
             Self::Init(error) => error.help.clone(),
             Self::Prime { unknown, known } => nearest_known(unknown.symbol, known),
             Self::Diverged { .. } => {

@@ -22,6 +22,7 @@ mod checkpoint;
 mod config;
 mod copied;
 mod dtype;
+mod dynamic;
 mod error;
 mod evaluator;
 mod file_init;
@@ -32,6 +33,7 @@ mod memory;
 mod no_repeat;
 mod novelty;
 mod observer;
+mod own_text;
 mod parts;
 mod prepare;
 mod record;
@@ -44,8 +46,9 @@ mod text_model;
 mod train;
 mod trainer;
 mod writer;
+mod yardsticks;
 
-pub use checkpoint::{Checkpoint, newest_checkpoint};
+pub use checkpoint::{Checkpoint, best_checkpoint, newest_checkpoint};
 pub use config::{
     CheckpointKeys, Config, DataKeys, EvalKeys, LogKeys, Mode, ModelKeys, OnDivergence,
     OptimizerKeys, SampleKeys, ScheduleKeys, TrainKeys, Window, open_config,
@@ -58,6 +61,7 @@ pub use memory::{Memory, in_bytes};
 pub use no_repeat::NoRepeat;
 pub use novelty::{Baseline, HeldOut, Novelty, NoveltyPlan, Sample, novelty};
 pub use observer::{Event, Flow, Observer};
+pub use own_text::{own_text, run_of};
 pub use parts::Parts;
 pub use prepare::{Experiment, build_model};
 pub use record::{Metric, Record, Timing};
@@ -65,6 +69,7 @@ pub use resume::{Change, Permitted};
 pub use run_dir::{Resumed, RunDir};
 pub use schema::schema;
 pub use split_text::SplitText;
-pub use text_model::{Summary, TextModel};
+pub use text_model::{Reading, Summary, TextModel};
 pub use train::{Outcome, train, train_from};
 pub use trainer::{StepReport, Trainer};
+pub use yardsticks::{Ground, Measuring, NGramLoss, Yardsticks};

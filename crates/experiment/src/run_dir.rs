@@ -23,6 +23,7 @@ use crate::log_file::{LogFile, Vouched};
 use crate::memory::in_bytes;
 use crate::resume::{Permitted, check_same};
 use crate::writer::Writer;
+use crate::yardsticks::YARDSTICKS;
 use crate::{Error, Event, Experiment, Flow, Observer, StepReport};
 
 pub(crate) const CONFIG: &str = "config.toml";
@@ -447,7 +448,7 @@ fn is_empty(path: &Path) -> Result<bool, Error> {
 
 /// Whether a directory is that of a run, or the beginning of one.
 fn is_run(path: &Path) -> Result<bool, Error> {
-    let ours = [METRICS, SAMPLES, TIMING, CHECKPOINTS].map(Path::new);
+    let ours = [METRICS, SAMPLES, TIMING, YARDSTICKS, CHECKPOINTS].map(Path::new);
     let is_ours = |name: &PathBuf| ours.contains(&&**name) || durable::is_unfinished(name);
     Ok(path.join(CONFIG).exists() || names(path)?.iter().all(is_ours))
 }

@@ -7,8 +7,7 @@ use std::sync::OnceLock;
 use data_io::{Corpus, EncodedCorpus, Excerpt, TextError, Tokenizer};
 use registry::range::Share;
 
-use crate::run_dir::CONFIG;
-use crate::{Config, Error, Parts, TextModel, newest_checkpoint, open_config};
+use crate::{Config, Error, Parts, TextModel, newest_checkpoint, own_text};
 
 /// The text of a config as symbols, in its three parts.
 pub struct SplitText {
@@ -51,21 +50,7 @@ impl SplitText {
             let corpus = model.encode(Corpus::of_files(vec![file])?, &name)?;
             return Ok(Self::of(corpus, model.config()));
         }
-        let checkpoint = newest_checkpoint(path)?;
-        let run = checkpoint.parent().and_then(Path::parent).map(|run| run.join(CONFIG));
-        let Some(config) = run.filter(|config| config.is_file()) else {
-            return Err(Error::Argument {
-                place: path.display().to_string(),
-                message: "a checkpoint outside of its run does not say where its text is".into(),
-                help: "give the run directory, or the text with --text FILE".into(),
-            });
-        };
-        let config = Config::parse(&open_config(&config, &[])?, parts)?;
-        let text = Self::read(&config, Some(model.new_tokenizer()))?;
-        match text.digest()? == model.text_digest() {
-            true => Ok(text),
-            false => Err(Error::OtherText { place: config.text_place(), model: checkpoint }),
-        }
+        own_text(model, &newest_checkpoint(path)?, &[], parts).map(|(_, text)| text)
     }
 
     fn of(corpus: EncodedCorpus, config: &Config) -> Self {

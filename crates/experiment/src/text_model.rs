@@ -9,7 +9,7 @@ use data_io::{
 };
 use registry::Document;
 use rnn_model::state_dict::{self, Tensor};
-use rnn_model::{Generator, Sampler};
+use rnn_model::{Generator, Model, Sampler};
 use serde_json::Value;
 use tensor_core::Shape;
 use tensor_core::gemm::packed_len;
@@ -19,7 +19,7 @@ use crate::checkpoint::FORMAT;
 use crate::config::Mode;
 use crate::evaluator::Evaluator;
 use crate::prepare::count_params;
-use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, newest_checkpoint};
+use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, dynamic, newest_checkpoint};
 
 /// The longest config that a checkpoint may hold: what is read of it takes many times its length.
 const MAX_CONFIG_LEN: usize = 256 << 10;
@@ -65,19 +65,33 @@ pub struct Summary {
     pub digest: String,
 }
 
+/// A symbol that a model has read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// The symbol.
+    pub id: u32,
+    /// Its surprise given all before it, in nats.
+    pub nats: f64,
+    /// The symbol that was the likeliest, the lowest of those alike.
+    pub likeliest: u32,
+}
+
 /// Weights with what reads and writes by them, whatever their number type.
 trait Weights {
     fn restart(&mut self);
     fn feed(&mut self, id: u32);
     fn draw(&mut self, sampler: &Sampler, rng: &mut Rng) -> u32;
     fn draw_without(&mut self, banned: &[u32], sampler: &Sampler, rng: &mut Rng) -> Option<u32>;
+    /// Reads a text after an opening, and learns from it at a rate if there is one. Returns the sum of
+    /// the surprises.
     fn read(
         &mut self,
         config: &Config,
         opening: &[u32],
         text: &Excerpt<'_>,
-        see: &mut dyn FnMut(u32, f64) -> ControlFlow<()>,
-    ) -> Result<(), TextError>;
+        rate: Option<f64>,
+        see: &mut dyn FnMut(Reading) -> ControlFlow<()>,
+    ) -> Result<f64, TextError>;
 }
 
 struct Loaded<T> {
@@ -105,13 +119,28 @@ impl<T: Dtype> Weights for Loaded<T> {
         config: &Config,
         opening: &[u32],
         text: &Excerpt<'_>,
-        see: &mut dyn FnMut(u32, f64) -> ControlFlow<()>,
-    ) -> Result<(), TextError> {
-        let vocab_size = text.tokenizer().vocab_size();
-        let evaluator = self.evaluator.get_or_insert_with(|| Evaluator::new(config, vocab_size));
-        evaluator.read_after(&self.theta, opening, text, |ids, losses| {
-            ids.iter().zip(losses).try_for_each(|(id, loss)| see(*id, loss.to_f64()))
-        })
+        rate: Option<f64>,
+        see: &mut dyn FnMut(Reading) -> ControlFlow<()>,
+    ) -> Result<f64, TextError> {
+        let Self { theta, evaluator, .. } = self;
+        let see = |ids: &[u32], model: &Model<T>| {
+            let logits = model.logits();
+            let mut rows = ids.iter().zip(model.losses()).zip(logits.rows());
+            rows.try_for_each(|((id, loss), logits)| {
+                let best = logits.iter().enumerate().fold((0, T::ZERO), |best, (id, logit)| {
+                    if id == 0 || best.1 < *logit { (id, *logit) } else { best }
+                });
+                see(Reading { id: *id, nats: loss.to_f64(), likeliest: best.0 as u32 })
+            })
+        };
+        match rate {
+            Some(rate) => dynamic::read(config, theta, text, rate, see),
+            None => {
+                let vocab_size = text.tokenizer().vocab_size();
+                let evaluator = evaluator.get_or_insert_with(|| Evaluator::new(config, vocab_size));
+                evaluator.read(theta, opening, text, see)
+            }
+        }
     }
 }
 
@@ -225,15 +254,33 @@ impl TextModel {
     /// shows every symbol but the first, in order, with its surprise given all before it, in nats.
     /// What was read to [`write`](Self::write) on is left alone.
     ///
+    /// Returns the sum of the surprises, added up as training does: divided by their number it is a
+    /// run's own validation loss to the last bit.
+    ///
     /// # Errors
     /// If the text cannot be read any more.
     pub fn read(
         &mut self,
         text: &Excerpt<'_>,
         mut see: impl FnMut(u32, f64),
-    ) -> Result<(), TextError> {
-        self.weights.read(&self.config, &[], text, &mut |id, nats| {
-            see(id, nats);
+    ) -> Result<f64, TextError> {
+        self.read_closely(text, None, |Reading { id, nats, .. }| see(id, nats))
+    }
+
+    /// The same with what was expected instead. With a rate a copy of the weights learns from every 20
+    /// symbols once they are read, by gradient descent: dynamic evaluation (Krause et al. 2018). Where
+    /// the rate is too high for that, what it returns is not finite.
+    ///
+    /// # Errors
+    /// If the text cannot be read any more.
+    pub fn read_closely(
+        &mut self,
+        text: &Excerpt<'_>,
+        rate: Option<f64>,
+        mut see: impl FnMut(Reading),
+    ) -> Result<f64, TextError> {
+        self.weights.read(&self.config, &[], text, rate, &mut |reading| {
+            see(reading);
             ControlFlow::Continue(())
         })
     }
@@ -251,7 +298,7 @@ impl TextModel {
     ) -> Result<(), TextError> {
         let Self { weights, tokenizer, config, opening, .. } = self;
         let (mut stream, mut piece, mut nats) = (Utf8Stream::default(), String::new(), 0.0);
-        weights.read(config, opening, text, &mut |id, loss| {
+        let mut take = |Reading { id, nats: loss, .. }| {
             nats += loss;
             piece.clear();
             stream.push(tokenizer.bytes(id), &mut piece);
@@ -261,7 +308,8 @@ impl TextModel {
             // A symbol of several characters says nothing of the single ones.
             let each = std::mem::take(&mut nats) / piece.chars().count() as f64;
             piece.chars().try_for_each(|symbol| see(symbol, each))
-        })
+        };
+        weights.read(config, opening, text, None, &mut take).map(|_| ())
     }
 
     /// What is read where no prime is given.

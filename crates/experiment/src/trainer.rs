@@ -1,5 +1,7 @@
 //! The body of the training loop: one window after the other.
 
+use std::ops::ControlFlow;
+
 use data_io::{Reader, TensorFile, Window, Windows};
 use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
@@ -248,11 +250,9 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let weights = averaged(&self.theta, &self.average);
         let Some(evaluator) = &mut self.evaluator else { return Ok(None) };
         let text = self.experiment.val_text();
-        let (mut total, n) = (0.0, text.len() - 1);
-        evaluator.read(weights, &text, |_, losses| {
-            total += losses.iter().fold(T::ZERO, |sum, loss| sum + *loss).to_f64();
-        })?;
-        let nats_per_char = total / n as f64;
+        let n = text.len() - 1;
+        let nats_per_char =
+            evaluator.read(weights, &[], &text, |_, _| ControlFlow::Continue(()))? / n as f64;
         self.schedule.observe(nats_per_char);
         if nats_per_char.is_finite() && self.best.is_none_or(|(_, least)| nats_per_char < least) {
             self.best = Some((self.step, nats_per_char));

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use experiment::{
-    Checkpoint, Error, Experiment, Observer, Outcome, Parts, Permitted, Resumed, RunDir,
-    open_config, train_from,
+    Checkpoint, Error, Event, Experiment, Flow, Measuring, Observer, Outcome, Parts, Permitted,
+    Resumed, RunDir, Yardsticks, open_config, train_from,
 };
 
 use crate::args::{ChangedArgs, HowArgs, ResumeArgs, RunArgs};
@@ -82,8 +82,13 @@ fn train(
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     experiment.set_threads(how.threads.unwrap_or(all));
     let path = run.path().to_owned();
+    let mut measuring = Measuring::new(&path, experiment);
     if how.quiet {
-        let outcome = train_from(experiment, checkpoint.as_ref(), &mut [&mut run, &mut signals])?;
+        let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut measuring, &mut signals];
+        let outcome = train_from(experiment, checkpoint.as_ref(), observers)?;
+        if !outcome.stopped {
+            measuring.wait()?;
+        }
         return ended_by_signal(signals, &path, &outcome, console);
     }
 
@@ -102,7 +107,8 @@ fn train(
     let chars = checkpoint.as_ref().map_or(0, Checkpoint::chars);
     let first = checkpoint.as_ref().map_or(0, Checkpoint::step);
     let mut progress = Progress::new(console, experiment, chars);
-    let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut progress, &mut signals];
+    let mut shown = Shown { progress: &mut progress, measuring: &mut measuring, is_said: false };
+    let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut shown, &mut signals];
     let result = train_from(experiment, checkpoint.as_ref(), observers);
     let written = progress.finish();
     let outcome = result?;
@@ -120,8 +126,59 @@ fn train(
         duration(start.elapsed().as_secs_f64()),
         outcome.smooth_nats_per_char,
     );
+    if !outcome.stopped {
+        let verdict = verdict(&outcome, measuring.wait()?);
+        let _ = writeln!(console.err, "{verdict}");
+    }
     let _ = writeln!(console.err, "write with it: cargo cli sample {run} --length 500");
     Ok(())
+}
+
+/// A run's progress, and its yardsticks as soon as they are there.
+struct Shown<'a, 'c, 'w, 'e> {
+    progress: &'a mut Progress<'c, 'w>,
+    measuring: &'a mut Measuring<'e>,
+    is_said: bool,
+}
+
+impl Observer for Shown<'_, '_, '_, '_> {
+    fn start(&mut self) -> Result<(), Error> {
+        self.measuring.start()?;
+        self.progress.start()
+    }
+
+    fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
+        self.measuring.observe(event)?;
+        if let (Some(yardsticks), false) = (self.measuring.yardsticks(), self.is_said) {
+            let named = yardsticks.named();
+            let named: Vec<_> =
+                named.iter().map(|(name, nats)| format!("{name} {nats:.2}")).collect();
+            self.progress.line(&format!("yardsticks in nats/char: {}", named.join(", ")));
+            self.is_said = true;
+        }
+        self.progress.observe(event)
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Observer::finish(self.progress)
+    }
+}
+
+/// Whether the model of a run is good.
+fn verdict(outcome: &Outcome, yardsticks: Option<&Yardsticks>) -> String {
+    match (outcome.best, yardsticks) {
+        (Some((step, nats)), Some(yardsticks)) => format!(
+            "best validation loss {nats:.3} nats/char, at step {step}: {}",
+            yardsticks.verdict(nats)
+        ),
+        (None, Some(_)) => {
+            "no validation loss: to know how good it is set eval.every to less than train.steps"
+                .into()
+        }
+        (_, None) => "no validation text: to know how good it is hold some text out, as in \
+                      --set 'data.split=[0.9, 0.1, 0.0]'"
+            .into(),
+    }
 }
 
 /// Whether it was a signal that ended a run; then says how to go on.
