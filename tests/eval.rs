@@ -277,7 +277,7 @@ fn a_text_that_is_another_one_or_not_there_is_refused_with_advice() {
     fs::write(run.text(), text.replace("lamp", "lane")).expect("writable");
     check(&run.eval(&[]), 3, "not the text of ", "--text FILE");
     fs::write(run.text(), text.clone() + "Ω").expect("writable");
-    check(&run.eval(&[]), 3, "not the text of ", "--set data.path=FILE");
+    check(&run.eval(&[]), 3, "not the text of ", "--text FILE");
     // It may still be read as one that is not the run's; then nothing is known of the training text.
     fs::write(run.text(), text.replace("lamp", "lane")).expect("writable");
     let output = run.eval(&["--text", &run.text().display().to_string(), "--json"]);

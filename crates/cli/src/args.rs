@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args as Arguments, Parser, Subcommand};
 
+use crate::commands::completions::CompletionsArgs;
 use crate::commands::eval::EvalArgs;
+use crate::commands::man::ManArgs;
+use crate::commands::metrics::MetricsArgs;
 use crate::commands::score::ScoreArgs;
 
 /// Trains character-level recurrent language models from one TOML config, and writes text with them.
@@ -25,6 +28,9 @@ pub enum Command {
     Eval(EvalArgs),
     Check(CheckArgs),
     List(ListArgs),
+    Metrics(MetricsArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// More would be a mistake.
@@ -38,13 +44,21 @@ Examples:
   cli run configs/karpathy.toml --set optimizer.kind=adam --set optimizer.learning_rate=0.002
   cli run configs/karpathy.toml --set data.path=/home/me/my.txt --out runs/mine
   cli run configs/karpathy.toml --out runs/mine --resume
+  cli run configs/karpathy.toml --json --quiet | jq 'select(.event == \"eval\")'
 
 The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/, with a
 validation text also yardsticks.json.
 
-Ctrl-C or SIGTERM ends a run after its step, with a checkpoint; a second one ends it at once. With
---resume it goes on from the newest good checkpoint and ends in the bytes it would have ended in. A job
-that may be stopped at any time can always pass --resume: without a checkpoint the run starts.")]
+Ctrl-C, SIGTERM or a closed terminal ends a run after its step, with a checkpoint; a second Ctrl-C or
+SIGTERM ends it at once. With --resume it goes on from the newest good checkpoint and ends in the bytes it would have ended in. A job
+that may be stopped at any time can always pass --resume: without a checkpoint the run starts.
+
+--json writes one object a line, each with `event`: start (run, from_step, steps, parameters,
+text_chars, vocab_size), step (the keys of metrics.jsonl, every log.every steps), eval (step,
+nats_per_char, bits_per_char, chars), sample (step, text), checkpoint (step, best_step; on disk soon
+after), rollback (step, not_finite, to_step, rollbacks) and end: outcome is complete, early_stop
+(train.patience), signal (with signal), stopped or error (with exit_code and error); step,
+smooth_nats_per_char, best_step and best_val_nats_per_char unless it is error.")]
 pub struct RunArgs {
     /// The TOML file
     pub config: PathBuf,
@@ -108,6 +122,12 @@ pub struct HowArgs {
     /// Print nothing but errors and warnings
     #[arg(long)]
     pub quiet: bool,
+    /// Print a line for every step that is logged, with gradient norm and learning rate
+    #[arg(long, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Write what happens to standard output as JSON, one object a line, and nothing else there
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Write text with a trained model

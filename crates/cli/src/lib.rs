@@ -18,6 +18,7 @@
 mod args;
 mod commands;
 mod failure;
+mod panel;
 mod progress;
 mod signals;
 mod terminal;
@@ -39,7 +40,7 @@ pub struct Console<'a> {
     pub out: &'a mut dyn Write,
     /// Everything else. What cannot be written here is lost without a word.
     pub err: &'a mut dyn Write,
-    /// Whether a progress bar may be drawn on standard error.
+    /// Whether standard error is a terminal, on which a progress bar may be drawn.
     pub draws_bar: bool,
 }
 
@@ -94,5 +95,8 @@ fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Re
         Command::Eval(args) => commands::eval::run(&args, parts, console),
         Command::Check(args) => commands::check::run(&args, parts, console),
         Command::List(args) => commands::list::run(&args, parts, console),
+        Command::Metrics(args) => commands::metrics::run(&args, console),
+        Command::Completions(args) => commands::completions::run(&args, console),
+        Command::Man(args) => commands::man::run(&args, console),
     }
 }

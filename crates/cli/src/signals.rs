@@ -1,7 +1,8 @@
 //! Signals that ask a run to end.
 //!
-//! SIGINT, SIGTERM and SIGHUP end it after its step, with a checkpoint; the second one of them ends the
-//! process at once. What is on disk is whole at every moment, so even that loses no more than the
+//! SIGINT, SIGTERM and SIGHUP end it after its step, with a checkpoint; a SIGINT or SIGTERM after one of
+//! them ends the process at once. A second SIGHUP does not: when a terminal is closed, its shell sends
+//! one and the system another. What is on disk is whole at every moment, so even that loses no more than the
 //! steps since the last checkpoint. A write beyond the limit on file sizes is an error like any other
 //! and no signal.
 
@@ -41,7 +42,9 @@ impl Signals {
         let (first, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for signal in signals() {
             // In this order: the first signal finds nothing to shut down, and says so for the next.
-            flag::register_conditional_shutdown(signal, CODE + signal, again.clone())?;
+            if is_of_a_person(signal) {
+                flag::register_conditional_shutdown(signal, CODE + signal, again.clone())?;
+            }
             flag::register(signal, again.clone())?;
             flag::register_usize(signal, first.clone(), signal as usize)?;
         }
@@ -68,6 +71,11 @@ fn signals() -> Vec<i32> {
 #[cfg(not(unix))]
 fn signals() -> Vec<i32> {
     vec![SIGINT, SIGTERM]
+}
+
+/// Whether a second one of these is sent by someone who does not want to wait.
+fn is_of_a_person(signal: i32) -> bool {
+    matches!(signal, SIGINT | SIGTERM)
 }
 
 /// Whether whoever started this process had it ignore a signal, as `nohup` does; on Linux, where the

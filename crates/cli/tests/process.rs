@@ -183,6 +183,20 @@ fn a_second_signal_ends_a_run_in_the_middle_of_its_step() {
     assert_eq!(n_checkpoints(&run), 0);
 }
 
+/// When a terminal is closed its shell sends a signal, and then the system another.
+#[test]
+fn a_terminal_that_hangs_up_twice_is_no_hurry() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let sizes = ["model.hidden_size=512", "train.batch_size=14", "train.seq_len=100"];
+    let long = sizes.map(|size| ["--set", size]).concat();
+    let (child, out) = started(&run, &long);
+    send("-HUP", &child);
+    send("-HUP", &child);
+    assert_eq!(end(child, out).0, Some(129));
+    assert_eq!(n_checkpoints(&run), 1);
+}
+
 #[test]
 fn a_second_process_is_told_who_has_the_directory_and_a_killed_one_frees_it() {
     let directory = tempfile::tempdir().expect("a temporary directory");

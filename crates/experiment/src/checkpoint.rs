@@ -73,6 +73,11 @@ impl Checkpoint {
         self.head.step
     }
 
+    /// The step at which the lowest validation loss before it was found, and that loss.
+    pub fn best(&self) -> Option<(u64, f64)> {
+        self.head.best
+    }
+
     /// Characters read before it.
     pub fn chars(&self) -> u64 {
         self.head.chars

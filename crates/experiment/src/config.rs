@@ -229,6 +229,8 @@ pub struct TrainKeys {
     pub batch_size: Size,
     /// windows to train on
     pub steps: Steps,
+    /// evaluations in a row without a lower validation loss after which the run ends early, 0 for never
+    pub patience: Count,
     /// seed of all random numbers
     pub seed: Seed,
     /// order in which the text is read
@@ -253,6 +255,7 @@ impl Default for TrainKeys {
             seq_len: Size::new(25),
             batch_size: Size::new(1),
             steps: Steps::new(30_000),
+            patience: Count::new(0),
             seed: Seed::new(42),
             window: Window::Sweep,
             lanes: Lanes::Aligned,
@@ -329,11 +332,13 @@ impl Default for CheckpointKeys {
 pub struct LogKeys {
     /// steps between lines of metrics, 0 for none
     pub every: Every,
+    /// write event files for TensorBoard too, into tensorboard/ of the run directory
+    pub tensorboard: bool,
 }
 
 impl Default for LogKeys {
     fn default() -> Self {
-        Self { every: Every::new(100) }
+        Self { every: Every::new(100), tensorboard: false }
     }
 }
 
@@ -455,6 +460,7 @@ impl Config {
         config.check_split().map_err(at("data"))?;
         config.model.check(&config.cell).map_err(at("model"))?;
         config.check_schedule().map_err(at("schedule"))?;
+        config.check_patience().map_err(at("train"))?;
         Ok(config)
     }
 
@@ -475,11 +481,26 @@ impl Config {
         WarmUp::new(self.schedule_keys.warmup.get() as u64, self.schedule.build())
     }
 
+    fn is_evaluated(&self) -> bool {
+        let [_, val, _] = self.data.split.map(Share::get);
+        val != 0.0 && self.eval.every.get() != 0
+    }
+
+    fn check_patience(&self) -> Result<(), Conflict> {
+        if self.train.patience.get() == 0 || self.is_evaluated() {
+            return Ok(());
+        }
+        Err(Conflict {
+            key: "patience",
+            message: "counts evaluations, and there are none".into(),
+            help: "set data.split, as in split = [0.9, 0.1, 0.0], and eval.every".into(),
+        })
+    }
+
     fn check_schedule(&self) -> Result<(), Conflict> {
         let schedule = self.build_schedule();
         schedule.check_length(self.train.steps.get() as u64)?;
-        let [_, val, _] = self.data.split.map(Share::get);
-        if schedule.needs_validation() && (val == 0.0 || self.eval.every.get() == 0) {
+        if schedule.needs_validation() && !self.is_evaluated() {
             return Err(Conflict {
                 key: "kind",
                 message: format!(
@@ -573,6 +594,23 @@ impl Config {
         }
         document_text(&root)
     }
+}
+
+/// The keys of the sections, without those of parts, with their defaults: what a config meant that was
+/// written out before there were all of them.
+pub(crate) fn default_keys() -> toml::Table {
+    let sections = [
+        ("data", table_of(&DataKeys::default())),
+        ("model", table_of(&ModelKeys::default())),
+        ("optimizer", table_of(&OptimizerKeys::default())),
+        ("schedule", table_of(&ScheduleKeys::default())),
+        ("train", table_of(&TrainKeys::default())),
+        ("eval", table_of(&EvalKeys::default())),
+        ("sample", table_of(&SampleKeys::default())),
+        ("checkpoint", table_of(&CheckpointKeys::default())),
+        ("log", table_of(&LogKeys::default())),
+    ];
+    sections.map(|(name, keys)| (name.to_owned(), keys.into())).into_iter().collect()
 }
 
 /// The path without `.` and `..`, as the system has it where it is there.

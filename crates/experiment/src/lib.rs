@@ -42,6 +42,7 @@ mod rollback;
 mod run_dir;
 mod schema;
 mod split_text;
+mod tensorboard;
 mod text_model;
 mod train;
 mod trainer;

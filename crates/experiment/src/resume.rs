@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::config::PATHS;
+use crate::config::{PATHS, default_keys};
 use crate::{Checkpoint, Error, Experiment};
 
 /// What may differ from the run that was begun.
@@ -46,10 +46,11 @@ pub(crate) fn check_same(
     let (path, head) = (checkpoint.path.clone(), &checkpoint.head);
     let parse = |text: &str| text.parse::<Table>();
     let now = parse(&experiment.config().to_text_without_directories()).expect("TOML");
-    let then = parse(&head.config).map_err(|_| {
+    let mut then = parse(&head.config).map_err(|_| {
         let reason = "its config is not TOML".to_owned();
         Error::NoModel { path: path.clone(), reason }
     })?;
+    fill(&mut then, &default_keys());
     let mut changes = changes("", &now, &then);
     changes.retain(|change| !permitted.permits(&change.key));
     if !changes.is_empty() {
@@ -60,6 +61,17 @@ pub(crate) fn check_same(
         return Err(Error::TextChanged { place, checkpoint: path });
     }
     Ok(())
+}
+
+/// Gives a table the defaults of the keys that it does not have: a checkpoint may be older than a key.
+fn fill(table: &mut Table, defaults: &Table) {
+    for (key, default) in defaults {
+        match (table.get_mut(key), default) {
+            (Some(Value::Table(table)), Value::Table(defaults)) => fill(table, defaults),
+            (Some(_), _) => {}
+            (None, _) => _ = table.insert(key.clone(), default.clone()),
+        }
+    }
 }
 
 /// The keys in which two tables below `prefix` differ. An array is one value.
@@ -113,6 +125,14 @@ mod tests {
         check("", "a = 1", &["a nothing 1"]);
         check("a = 1", "a.b = 1", &["a 1 { b = 1 }"]);
         check("data.path = 'a'\ndata.b = 1", "data.path = 'b'\ndata.b = 2", &["data.b 1 2"]);
+    }
+
+    #[test]
+    fn a_key_that_is_younger_than_a_checkpoint_had_its_default() {
+        let mut then = table("train.steps = 7\na = 1");
+        fill(&mut then, &table("train.steps = 1\ntrain.patience = 0\nlog.every = 100"));
+        assert_eq!(then, table("train.steps = 7\ntrain.patience = 0\na = 1\nlog.every = 100"));
+        assert_eq!(default_keys()["train"]["patience"], Value::Integer(0));
     }
 
     #[test]

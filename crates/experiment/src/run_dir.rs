@@ -2,7 +2,8 @@
 //!
 //! `config.toml` repeats the run; `metrics.jsonl`, `samples.txt` and `checkpoints/` hold only what
 //! config, seed and text determine, so they come out the same every time; what a clock says goes
-//! into `timing.jsonl`. `lock` keeps a second process away.
+//! into `timing.jsonl`, and into `tensorboard/` where that is asked for. `lock` keeps a second process
+//! away.
 //!
 //! A checkpoint vouches for the two logs: it has their lengths and digests at its step, and they are
 //! synced before it gets its name. So a run goes on from any checkpoint: what is in the logs behind
@@ -22,6 +23,7 @@ use crate::lock::{LOCK, Lock};
 use crate::log_file::{LogFile, Vouched};
 use crate::memory::in_bytes;
 use crate::resume::{Permitted, check_same};
+use crate::tensorboard::{TENSORBOARD, TensorBoard};
 use crate::writer::Writer;
 use crate::yardsticks::YARDSTICKS;
 use crate::{Error, Event, Experiment, Flow, Observer, StepReport};
@@ -52,6 +54,7 @@ pub struct RunDir {
     metrics: LogFile,
     samples: LogFile,
     timing: File,
+    tensorboard: Option<TensorBoard>,
     log: registry::range::Every,
     kept: Kept,
     start: Instant,
@@ -165,6 +168,8 @@ impl RunDir {
             metrics: LogFile::open(path.join(METRICS))?,
             samples: LogFile::open(path.join(SAMPLES))?,
             timing: opened.map_err(|source| failed(&timing, "open", source))?,
+            tensorboard: (config.log.tensorboard)
+                .then(|| TensorBoard::new(path.join(TENSORBOARD), config.log.every)),
             log: config.log.every,
             kept: Kept {
                 newest: config.checkpoint.keep.as_usize(),
@@ -337,11 +342,17 @@ impl Observer for RunDir {
         let (step, best) = self.from;
         self.elapsed_before = cut_timing(&self.path.join(TIMING), &self.timing, step)?;
         self.write_config()?;
+        if let Some(tensorboard) = &mut self.tensorboard {
+            tensorboard.start(step)?;
+        }
         self.kept.remove_others(&self.checkpoints(), step, best)
     }
 
     fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
         self.writer.check()?;
+        if let Some(tensorboard) = &mut self.tensorboard {
+            tensorboard.observe(event)?;
+        }
         match event {
             Event::Step(report) if self.log.is_due(report.step) => self.log_step(report)?,
             Event::Step(_) => {}
@@ -448,7 +459,7 @@ fn is_empty(path: &Path) -> Result<bool, Error> {
 
 /// Whether a directory is that of a run, or the beginning of one.
 fn is_run(path: &Path) -> Result<bool, Error> {
-    let ours = [METRICS, SAMPLES, TIMING, YARDSTICKS, CHECKPOINTS].map(Path::new);
+    let ours = [METRICS, SAMPLES, TIMING, YARDSTICKS, CHECKPOINTS, TENSORBOARD].map(Path::new);
     let is_ours = |name: &PathBuf| ours.contains(&&**name) || durable::is_unfinished(name);
     Ok(path.join(CONFIG).exists() || names(path)?.iter().all(is_ours))
 }

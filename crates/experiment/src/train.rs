@@ -11,7 +11,9 @@ pub struct Outcome {
     pub smooth_nats_per_char: f64,
     /// Whether an observer ended it before its last step.
     pub stopped: bool,
-    /// The lowest validation loss and the step at which it was found.
+    /// Whether it ended because the validation loss had not improved for `train.patience` evaluations.
+    pub out_of_patience: bool,
+    /// The step at which the lowest validation loss was found, and that loss.
     pub best: Option<(u64, f64)>,
 }
 
@@ -65,6 +67,7 @@ fn train_in<T: Dtype>(
         step: run.trainer.step_count(),
         smooth_nats_per_char: run.trainer.smooth_nats_per_char(),
         stopped: run.stopped,
+        out_of_patience: run.trainer.is_out_of_patience(),
         best: run.trainer.best(),
     })
 }
@@ -83,7 +86,7 @@ struct Run<'a, 'e, 'o, T> {
 impl<T: Dtype> Run<'_, '_, '_, T> {
     fn go_to_end(&mut self) -> Result<(), Error> {
         let train = &self.experiment.config().train;
-        while self.trainer.step_count() < train.steps.get() as u64 && !self.stopped {
+        while !self.is_over() && !self.stopped {
             match self.turn() {
                 Ok(()) => {}
                 Err(Error::Diverged { step, what, .. })
@@ -111,6 +114,13 @@ impl<T: Dtype> Run<'_, '_, '_, T> {
         Ok(())
     }
 
+    /// Whether there is no step to take. This follows from what a checkpoint holds, so that a run which
+    /// ended early does not go on when it is resumed.
+    fn is_over(&self) -> bool {
+        let steps = self.experiment.config().train.steps.get() as u64;
+        steps <= self.trainer.step_count() || self.trainer.is_out_of_patience()
+    }
+
     /// One step, and what is due after it. The checkpoint comes last, so that all the rest of the step
     /// lies before it.
     fn turn(&mut self) -> Result<(), Error> {
@@ -132,8 +142,7 @@ impl<T: Dtype> Run<'_, '_, '_, T> {
             self.trainer.keep_state()?;
         }
         let is_best = self.trainer.best().is_some_and(|(best, _)| best == step);
-        let is_last = step == config.train.steps.get() as u64;
-        if is_due || is_best || is_last || self.stopped {
+        if is_due || is_best || self.is_over() || self.stopped {
             self.save()?;
         }
         Ok(())

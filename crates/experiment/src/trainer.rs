@@ -265,6 +265,22 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         self.best
     }
 
+    /// Whether the last `train.patience` evaluations all found a validation loss that was not the lowest.
+    ///
+    /// Evaluations are at multiples of `eval.every`, so the step and that of the best one tell their
+    /// number. Prechelt, "Early stopping — but when?", 1998: the criterion UP, with the best so far in
+    /// the place of the one before.
+    pub fn is_out_of_patience(&self) -> bool {
+        let config = self.experiment.config();
+        let (patience, every) =
+            (config.train.patience.get() as u64, config.eval.every.get() as u64);
+        if patience == 0 || every == 0 {
+            return false;
+        }
+        let best = self.best.map_or(0, |(step, _)| step);
+        patience <= self.step / every - best / every
+    }
+
     /// The moving average of the loss.
     pub fn smooth_nats_per_char(&self) -> f64 {
         self.smooth_nats_per_char

@@ -1,8 +1,11 @@
 //! The commands, one file each.
 
 pub mod check;
+pub mod completions;
 pub mod eval;
 pub mod list;
+pub mod man;
+pub mod metrics;
 pub mod novelty;
 pub mod run;
 pub mod sample;

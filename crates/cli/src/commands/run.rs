@@ -10,7 +10,7 @@ use experiment::{
 
 use crate::args::{ChangedArgs, HowArgs, ResumeArgs, RunArgs};
 use crate::failure::printable;
-use crate::progress::{Progress, duration};
+use crate::progress::{Progress, duration, loss};
 use crate::signals::Signals;
 use crate::{Console, Failure};
 
@@ -82,56 +82,59 @@ fn train(
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     experiment.set_threads(how.threads.unwrap_or(all));
     let path = run.path().to_owned();
+    let first = checkpoint.as_ref().map_or(0, Checkpoint::step);
+    let start = Instant::now();
     let mut measuring = Measuring::new(&path, experiment);
-    if how.quiet {
-        let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut measuring, &mut signals];
-        let outcome = train_from(experiment, checkpoint.as_ref(), observers)?;
-        if !outcome.stopped {
-            measuring.wait()?;
-        }
-        return ended_by_signal(signals, &path, &outcome, console);
-    }
-
-    let heading = format!(
-        "data has {} characters, {} unique.",
-        experiment.text().whole().len(),
-        experiment.tokenizer().vocab_size()
-    );
-    if let Err(error) = writeln!(console.out, "{heading}").and_then(|()| console.out.flush()) {
+    let mut progress = Progress::new(console, how, experiment, checkpoint.as_ref());
+    if let Err(error) = progress.begin(&path, experiment, first) {
         // Nobody would see what it does.
         run.discard()?;
         return Err(Failure::Output(error));
     }
-
-    let start = Instant::now();
-    let chars = checkpoint.as_ref().map_or(0, Checkpoint::chars);
-    let first = checkpoint.as_ref().map_or(0, Checkpoint::step);
-    let mut progress = Progress::new(console, experiment, chars);
     let mut shown = Shown { progress: &mut progress, measuring: &mut measuring, is_said: false };
     let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut shown, &mut signals];
     let result = train_from(experiment, checkpoint.as_ref(), observers);
-    let written = progress.finish();
+    let written = progress.finish(&result, signals.received());
     let outcome = result?;
     ended_by_signal(signals, &path, &outcome, console)?;
-    if outcome.stopped {
+    if outcome.stopped && !how.quiet {
         let _ = writeln!(console.err, "stopped after step {}", outcome.step);
     }
     written.map_err(Failure::Output)?;
+    if !outcome.stopped {
+        measuring.wait()?;
+    }
+    if how.quiet {
+        return Ok(());
+    }
 
     let run = shell_word(&path.display().to_string());
     let _ = writeln!(
         console.err,
-        "{run}: {} steps in {}, smoothed loss {:.3} nats/char",
+        "{run}: {} steps in {}, smoothed loss {}",
         outcome.step - first,
         duration(start.elapsed().as_secs_f64()),
-        outcome.smooth_nats_per_char,
+        loss(outcome.smooth_nats_per_char),
     );
+    let _ = writeln!(console.err, "{}", why_it_ended(&outcome, experiment));
     if !outcome.stopped {
-        let verdict = verdict(&outcome, measuring.wait()?);
-        let _ = writeln!(console.err, "{verdict}");
+        let _ = writeln!(console.err, "{}", verdict(&outcome, measuring.yardsticks()));
     }
     let _ = writeln!(console.err, "write with it: cargo cli sample {run} --length 500");
     Ok(())
+}
+
+/// For a run that ended by itself, or was stopped by what is no signal.
+fn why_it_ended(outcome: &Outcome, experiment: &Experiment) -> String {
+    let train = &experiment.config().train;
+    if outcome.out_of_patience {
+        let patience = train.patience.get();
+        format!("ended early: no lower validation loss in {patience} evaluations (train.patience)")
+    } else if outcome.step < train.steps.get() as u64 {
+        format!("ended before step {}", train.steps.get())
+    } else {
+        format!("ended at its last step, {}", train.steps.get())
+    }
 }
 
 /// A run's progress, and its yardsticks as soon as they are there.
@@ -168,7 +171,8 @@ impl Observer for Shown<'_, '_, '_, '_> {
 fn verdict(outcome: &Outcome, yardsticks: Option<&Yardsticks>) -> String {
     match (outcome.best, yardsticks) {
         (Some((step, nats)), Some(yardsticks)) => format!(
-            "best validation loss {nats:.3} nats/char, at step {step}: {}",
+            "the best validation, {}, was at step {step}: {}",
+            loss(nats),
             yardsticks.verdict(nats)
         ),
         (None, Some(_)) => {

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use data_io::{Corpus, EncodedCorpus, TextError};
 use experiment::{Error, Parts, TextModel};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use tensor_core::Real;
 
 use self::page::Page;
 use crate::failure::printable;
+use crate::progress::Meter;
 use crate::{Console, Failure};
 
 /// Say how much each character and line of a text surprises a model
@@ -98,7 +98,8 @@ pub fn run(args: &ScoreArgs, parts: &Parts, console: &mut Console<'_>) -> Result
         _ => &mut Summary { out: &mut out, top: args.top, hardest: Vec::new() },
     };
     let mut scored = Scored { output, page: page.as_mut(), total: Total::default() };
-    let total = scored.read(&mut model, &text, draws_bar)?;
+    let meter = draws_bar.then(|| Meter::new(&mut *console.err));
+    let total = scored.read(&mut model, &text, meter)?;
     let about = About { name: &name, model: &model };
     scored.output.finish(&total, &about).map_err(Failure::Output)?;
     if let Some(page) = page {
@@ -246,18 +247,16 @@ impl Scored<'_> {
         &mut self,
         model: &mut TextModel,
         text: &EncodedCorpus,
-        draws_bar: bool,
+        mut meter: Option<Meter<'_>>,
     ) -> Result<Total, Failure> {
-        let bar = draws_bar.then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {eta} left");
-            ProgressBar::with_draw_target(Some(text.len() as u64), ProgressDrawTarget::stderr())
-                .with_style(style.expect("the template is valid"))
-        });
         let (mut line, mut failed) = (Line { number: 1, ..Line::default() }, None);
         let kept = self.output.kept();
         let read = model.score(&text.excerpt(0..text.len()), |symbol, nats| {
-            if let Some(bar) = bar.as_ref().filter(|_| self.total.chars.is_multiple_of(REDRAW)) {
-                bar.set_position(self.total.chars as u64);
+            if let Some(meter) = &mut meter
+                && self.total.chars.is_multiple_of(REDRAW)
+            {
+                // A symbol may be less than a character, so this is the least that is done.
+                meter.show(self.total.chars as f64 / text.len() as f64);
             }
             self.total.chars += 1;
             self.total.nats += nats;
@@ -280,9 +279,7 @@ impl Scored<'_> {
                 }
             }
         });
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
+        drop(meter);
         read.map_err(Error::from)?;
         if let Some(error) = failed {
             return Err(Failure::Output(error));
