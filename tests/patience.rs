@@ -141,19 +141,17 @@ fn patience_without_evaluations_is_refused() {
     }
 }
 
-/// A run's checkpoints with the lines of some keys taken out of their configs, as an older version has
-/// written them.
+/// Takes the lines of some keys out of the configs in a run's newest checkpoint, as if an older version
+/// had written it.
 fn without_keys(run: &Path, keys: &[&str]) {
-    for entry in std::fs::read_dir(run.join("checkpoints")).expect("a run") {
-        let path = entry.expect("an entry").path();
-        let mut file = data_io::TensorFile::read(&path).expect("whole");
-        let config = file.metadata["config"].as_str().expect("a text");
-        let is_kept = |line: &&str| !keys.iter().any(|key| line.starts_with(&format!("{key} =")));
-        let older: String = config.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect();
-        assert_eq!(older.lines().count() + keys.len(), config.lines().count());
-        file.metadata.insert("config".into(), older.into());
-        file.write(&path).expect("writable");
-    }
+    let path = experiment::newest_checkpoint(run).expect("a run");
+    let mut file = data_io::TensorFile::read(&path).expect("whole");
+    let config = file.metadata["config"].as_str().expect("a text");
+    let is_kept = |line: &&str| !keys.iter().any(|key| line.starts_with(&format!("{key} =")));
+    let older: String = config.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect();
+    assert_eq!(older.lines().count() + keys.len(), config.lines().count());
+    file.metadata.insert("config".into(), older.into());
+    file.write(&path).expect("writable");
 }
 
 #[test]

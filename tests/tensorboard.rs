@@ -6,19 +6,19 @@ use std::process::Command;
 use experiment::{Metric, Record};
 use integration_tests::{cli, project};
 
-/// Prints what TensorBoard has after reading a directory: a line for each value, and for each text.
+/// Prints what TensorBoard has after reading a directory, a line for each number and each text.
 const READER: &str = r#"
 import sys
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-events = EventAccumulator(sys.argv[1], size_guidance={"scalars": 0, "tensors": 0})
+from tensorboard.backend.event_processing import plugin_event_accumulator as reader
+from tensorboard.util import tensor_util
+events = reader.EventAccumulator(sys.argv[1], size_guidance={reader.TENSORS: 0})
 events.Reload()
-for tag in events.Tags()["scalars"]:
-    for event in events.Scalars(tag):
-        print("scalar", tag, event.step, repr(event.value))
 for tag in events.Tags()["tensors"]:
-    if events.SummaryMetadata(tag).plugin_data.plugin_name == "text":
-        for event in events.Tensors(tag):
-            print("text", tag, event.step, event.tensor_proto.string_val[0].hex())
+    plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
+    for event in events.Tensors(tag):
+        value = tensor_util.make_ndarray(event.tensor_proto).flat[0]
+        shown = value.hex() if plugin == "text" else repr(float(value))
+        print(plugin, tag, event.step, shown)
 "#;
 
 /// What TensorBoard finds, or `None` where there is none. `CHAR_RNN_PYTHON` names a Python that has it.
@@ -70,7 +70,7 @@ fn tensorboard_reads_a_run_that_was_stopped_and_resumed() {
     let mut expected = Vec::new();
     for metric in best.metrics {
         let mut scalar = |tag: &str, step: u64, value: f64| {
-            expected.push(format!("scalar {tag} {step} {:?}", f64::from(value as f32)));
+            expected.push(format!("scalars {tag} {step} {:?}", f64::from(value as f32)));
         };
         match metric {
             Metric::Train {

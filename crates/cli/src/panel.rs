@@ -174,7 +174,10 @@ mod tests {
     #[test]
     fn lines_replace_those_before_and_leave_what_is_above() {
         let size = Size { columns: 12, rows: 5 };
-        let mut terminal = vt100::Parser::new(5, 12, 0);
+        let mut terminal = {
+            let [rows, columns] = [5, 12].map(|n| n.try_into().expect("not 0"));
+            vt100::Parser::new(rows, columns, 0)
+        };
         let (mut panel, mut out) = (Panel::default(), b"above\r\n".to_vec());
         let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut show = |panel: &mut Panel, text: &[&str], out: &mut Vec<u8>| {

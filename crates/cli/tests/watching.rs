@@ -63,7 +63,7 @@ fn json_has_every_event_and_nothing_else() {
     let of = |kind: &str| -> Vec<&Value> {
         events.iter().filter(|event| event["event"] == kind).collect()
     };
-    let split = |name: &str| metrics.iter().filter(move |line| line["split"] == name);
+    let split = |name: &'static str| metrics.iter().filter(move |line| line["split"] == name);
     for (event, line) in of("step").into_iter().zip(split("train")) {
         assert_eq!(pick(event, &STEP), pick(line, &STEP));
     }
