@@ -5,9 +5,7 @@ mod sgdr;
 mod sign_sgd;
 mod ugrnn;
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     cli::main_with(|parts| {
         parts.optimizers.register(optim::optimizer::entry::<sign_sgd::SignSgd>());
         parts.cells.register(rnn_model::cell::entry::<ugrnn::Ugrnn>());
