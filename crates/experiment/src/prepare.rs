@@ -77,7 +77,7 @@ impl Experiment {
         self.threads
     }
 
-    /// The config.
+    /// The config, with every default written out.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -87,12 +87,12 @@ impl Experiment {
         &self.name
     }
 
-    /// The text.
+    /// The text, cut into what is trained on, validated on and held back.
     pub fn text(&self) -> &SplitText {
         &self.text
     }
 
-    /// The vocabulary.
+    /// What turns text into indices below the vocabulary's size, and back.
     pub fn tokenizer(&self) -> &dyn Tokenizer {
         self.text.tokenizer()
     }
@@ -122,7 +122,7 @@ impl Experiment {
         &self.initial
     }
 
-    /// The memory a run takes.
+    /// An estimate of the memory a run takes, in bytes.
     pub fn memory(&self) -> Memory {
         self.memory
     }

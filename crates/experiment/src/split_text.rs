@@ -58,12 +58,12 @@ impl SplitText {
         Self { corpus, digest: OnceLock::new(), parts }
     }
 
-    /// The vocabulary.
+    /// What turned the text into indices.
     pub fn tokenizer(&self) -> &dyn Tokenizer {
         self.corpus.tokenizer()
     }
 
-    /// All of it.
+    /// The whole text, whatever its parts are for.
     pub fn whole(&self) -> Excerpt<'_> {
         self.corpus.excerpt(0..self.corpus.len())
     }

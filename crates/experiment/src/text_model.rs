@@ -349,12 +349,12 @@ impl TextModel {
         Ok(corpus.encode(self.new_tokenizer())?)
     }
 
-    /// What it is.
+    /// What the file says of the model: its parts, sizes and training.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// The vocabulary.
+    /// What turns a prime into indices, and what the model writes into text.
     pub fn tokenizer(&self) -> &dyn Tokenizer {
         &*self.tokenizer
     }

@@ -7,13 +7,13 @@ use crate::{Checkpoint, Dtype, DtypeName, Error, Event, Experiment, Flow, Observ
 pub struct Outcome {
     /// Steps taken.
     pub step: u64,
-    /// The moving average of the loss at the end.
+    /// The moving average of the loss at the end, in nats per character.
     pub smooth_nats_per_char: f64,
     /// Whether an observer ended it before its last step.
     pub stopped: bool,
     /// Whether it ended because the validation loss had not improved for `train.patience` evaluations.
     pub out_of_patience: bool,
-    /// The step at which the lowest validation loss was found, and that loss.
+    /// The step with the lowest validation loss, and that loss in nats per character.
     pub best: Option<(u64, f64)>,
 }
 

@@ -260,7 +260,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         Ok(Some((nats_per_char, n as u64)))
     }
 
-    /// The step with the lowest validation loss so far, and that loss.
+    /// The step with the lowest validation loss so far, and that loss in nats per character.
     pub fn best(&self) -> Option<(u64, f64)> {
         self.best
     }
@@ -281,7 +281,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         patience <= self.step / every - best / every
     }
 
-    /// The moving average of the loss.
+    /// The moving average of the loss, min-char-rnn's, in nats per character; starts at `ln V`.
     pub fn smooth_nats_per_char(&self) -> f64 {
         self.smooth_nats_per_char
     }

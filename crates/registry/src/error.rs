@@ -18,7 +18,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error at `span`.
+    /// An error at `span`, in bytes of the document, without advice.
     pub fn new(message: impl Into<String>, span: Range<usize>) -> Self {
         Self { message: message.into(), span: Some(span), help: None }
     }

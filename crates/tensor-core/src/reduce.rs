@@ -31,7 +31,7 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     fold(partial)
 }
 
-/// `Σ x[i]`.
+/// `Σ x[i]` in the order that the module describes; zero for none.
 #[inline(always)]
 pub fn sum<T: Real>(values: &[T]) -> T {
     let mut partial = [T::ZERO; LANES];

@@ -81,7 +81,7 @@ impl EncodedCorpus {
         &*self.tokenizer
     }
 
-    /// [`Corpus::entropy`].
+    /// The entropy of a text that was made, in nats a character, see [`Corpus::entropy`].
     pub fn entropy(&self) -> Option<f64> {
         self.corpus.entropy
     }
