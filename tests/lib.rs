@@ -1,5 +1,7 @@
 //! What the integration tests share.
 
+pub mod blocks;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -58,4 +60,19 @@ pub fn cli(args: &[&str]) -> Output {
     let code = cli::run(args, &Parts::builtin(), &mut console);
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Output { code, out: text(out), err: text(err) }
+}
+
+/// Rust in documents, as doctests; `documents.rs` sees to it that none is missing.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../ARCHITECTURE.md")]
+    struct Architecture;
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+    #[doc = include_str!("../docs/numbers.md")]
+    struct Numbers;
+    #[doc = include_str!("../docs/your-own-part.md")]
+    struct YourOwnPart;
 }

@@ -6,6 +6,7 @@
 //! A command is a file with an `Args` and a `run`, and its line in [`Command`] and in `main`.
 
 mod determinism;
+mod docs;
 #[cfg(unix)]
 mod faults;
 mod fuzz;
@@ -38,6 +39,8 @@ struct Xtask {
 enum Command {
     /// Runs the same configs in every way this machine can compute them, and compares what comes out.
     Determinism(determinism::Args),
+    /// Writes the pages about parts and sections, docs/parts.
+    Docs(docs::Args),
     /// Kills runs, makes their system calls fail and their disks too small, and resumes them.
     #[cfg(unix)]
     Faults(faults::Args),
@@ -66,6 +69,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Determinism(args) => determinism::run(args),
+        Command::Docs(args) => docs::run(args),
         #[cfg(unix)]
         Command::Faults(args) => faults::run(args),
         Command::Fuzz(args) => fuzz::run(args),
@@ -85,5 +89,37 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use integration_tests::blocks::{documents, shell, spans};
+
+    use super::*;
+
+    /// A command in a document, `cargo xtask NAME --flag`, is one that is there.
+    #[test]
+    fn the_commands_in_documents_exist() {
+        let xtask = Xtask::command();
+        let mut found = 0;
+        for (place, words) in
+            documents().iter().flat_map(|path| [shell(path), spans(path)].concat())
+        {
+            let [cargo, xtask_word, name, args @ ..] = &words[..] else { continue };
+            if cargo != "cargo" || xtask_word != "xtask" {
+                continue;
+            }
+            let command = xtask.find_subcommand(name);
+            let command = command.unwrap_or_else(|| panic!("{place}: there is no {name}"));
+            let own = args.iter().take_while(|arg| *arg != "--");
+            for flag in own.filter_map(|arg| arg.strip_prefix("--")) {
+                let mut known = command.get_arguments().filter_map(clap::Arg::get_long);
+                assert!(known.any(|long| long == flag), "{place}: {name} has no --{flag}");
+            }
+            found += 1;
+        }
+        assert!(0 < found);
     }
 }
