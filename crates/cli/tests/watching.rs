@@ -101,7 +101,7 @@ fn json_has_every_event_and_nothing_else() {
 #[test]
 fn json_ends_with_the_error_or_the_reason() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let diverges = ["--json", "--set", "optimizer={ kind = \"sgd\", learning_rate = 1e30 }"];
+    let diverges = ["--json", "--set", "optimizer={ kind = \"sgd\", learning_rate = 1e308 }"];
     let output = run(directory.path(), &diverges);
     assert_eq!(output.status.code(), Some(7));
     let end = lines(&text(&output.stdout)).pop().expect("an event");
@@ -146,7 +146,7 @@ fn verbose_lines_have_what_the_others_have_not() {
     for line in validation {
         assert!(line.contains(" nats/char, ") && line.ends_with(" bits/char"), "{error}");
     }
-    assert!(error.contains("ended at its last step, 40; the best validation, "), "{error}");
+    assert!(error.contains("ended at its last step, 40\nthe best validation, "), "{error}");
     let refused = run(directory.path(), &["--verbose", "--quiet"]);
     assert_eq!(refused.status.code(), Some(2));
 }

@@ -45,7 +45,7 @@ pub(crate) fn read<T: Dtype>(
         model.backward(&theta, window, &mut grads, None);
         model.carry(&mut state);
         for (weight, gradient) in theta.iter_mut().zip(&grads) {
-            *weight = *weight - rate * *gradient;
+            *weight -= rate * *gradient;
         }
         flow
     })?;
