@@ -100,6 +100,7 @@ fn tensorboard_reads_a_run_that_was_stopped_and_resumed() {
         expected.push(format!("text sample {step} {hex}"));
     }
     let mut found: Vec<_> = found.lines().map(str::to_owned).collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
 }

@@ -18,6 +18,7 @@ use tensor_core::rng::Rng;
 use crate::checkpoint::FORMAT;
 use crate::config::Mode;
 use crate::evaluator::Evaluator;
+use crate::neurons::{self, Neurons};
 use crate::prepare::count_params;
 use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, dynamic, newest_checkpoint};
 
@@ -92,6 +93,7 @@ trait Weights {
         rate: Option<f64>,
         see: &mut dyn FnMut(Reading) -> ControlFlow<()>,
     ) -> Result<f64, TextError>;
+    fn neurons(&self, config: &Config, text: &Excerpt<'_>) -> Result<Neurons, TextError>;
 }
 
 struct Loaded<T> {
@@ -141,6 +143,9 @@ impl<T: Dtype> Weights for Loaded<T> {
                 evaluator.read(theta, opening, text, see)
             }
         }
+    }
+    fn neurons(&self, config: &Config, text: &Excerpt<'_>) -> Result<Neurons, TextError> {
+        neurons::watch(config, &self.theta, text)
     }
 }
 
@@ -349,7 +354,16 @@ impl TextModel {
         Ok(corpus.encode(self.new_tokenizer())?)
     }
 
-    /// What the file says of the model: its parts, sizes and training.
+    /// Reads the start of a text in the model's symbols, and tells what its units do meanwhile. What
+    /// was read to [`write`](Self::write) on is left alone.
+    ///
+    /// # Errors
+    /// If the text cannot be read any more.
+    pub fn neurons(&self, text: &Excerpt<'_>) -> Result<Neurons, TextError> {
+        self.weights.neurons(&self.config, text)
+    }
+
+    /// What it is.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }

@@ -126,6 +126,12 @@ pub trait Layer<T: Real>: Send {
     /// The outputs of the last window, `[batch_size·steps, hidden_size]`.
     fn output(&self) -> ArrayView2<'_, T>;
 
+    /// The gates of the last window by their names, each `[batch_size·steps, hidden_size]`, between 0,
+    /// shut, and 1, open: what comes out of a sigmoid. A layer need not have any.
+    fn gates(&self) -> Vec<(&'static str, ArrayView2<'_, T>)> {
+        Vec::new()
+    }
+
     /// Overwrites `state` with the state after the last window, which carries into the next one.
     fn carry(&self, state: &mut [T]);
 

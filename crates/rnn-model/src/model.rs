@@ -332,6 +332,17 @@ impl<T: Real> Model<T> {
         self.logits.view(0..self.rows)
     }
 
+    /// What each layer, from below, made of the last window, `[batch_size·steps, hidden_size]`, before
+    /// anything is added to it or left out.
+    pub fn outputs(&self) -> impl Iterator<Item = ArrayView2<'_, T>> {
+        self.layers.iter().map(|stacked| stacked.layer.output())
+    }
+
+    /// The [gates](Layer::gates) of each layer, from below, in the last window.
+    pub fn gates(&self) -> impl Iterator<Item = Vec<(&'static str, ArrayView2<'_, T>)>> {
+        self.layers.iter().map(|stacked| stacked.layer.gates())
+    }
+
     /// Overwrites `state` with the state after the last window.
     pub fn carry(&self, state: &mut [T]) {
         for Stacked { layer, state: at, .. } in &self.layers {

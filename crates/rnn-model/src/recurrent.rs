@@ -15,7 +15,7 @@ use crate::initial::Initial;
 use crate::norm::{Norm, NormMut};
 use crate::projection::{Part, Projection, weight_gradient};
 use crate::units::{Few, MOST, UNITS, load, load_each, store, store_each};
-use crate::view::{Rows, RowsMut, matrix, rows_of};
+use crate::view::{Rows, RowsMut, columns, matrix, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
 /// How a cell's gates read the state before.
@@ -51,6 +51,11 @@ pub struct OwnVector {
 pub trait Cell<T: Real>: Send + Sync {
     /// Names of the gates in the order of their blocks in `a`.
     fn gates(&self) -> &'static [&'static str];
+
+    /// Which of them are left in `a` as values of a sigmoid.
+    fn sigmoids(&self) -> Range<usize> {
+        0..0
+    }
 
     /// How they read the state before.
     fn recurrence(&self) -> Recurrence {
@@ -863,6 +868,13 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
 
     fn output(&self) -> ArrayView2<'_, T> {
         self.tapes.h.view(0..self.steps * self.dims.batch_size)
+    }
+
+    fn gates(&self) -> Vec<(&'static str, ArrayView2<'_, T>)> {
+        let a = self.tapes.a.view(0..self.steps * self.dims.batch_size);
+        let block = |gate: usize| columns(a, gate * self.dims.hidden_size, self.dims.hidden_size);
+        let (names, sigmoids) = (self.cell.gates(), self.cell.sigmoids());
+        sigmoids.map(|gate| (names[gate], block(gate))).collect()
     }
 
     fn carry(&self, state: &mut [T]) {

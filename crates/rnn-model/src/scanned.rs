@@ -16,13 +16,18 @@ use crate::initial::Initial;
 use crate::norm::NormMut;
 use crate::projection::{Part, Projection};
 use crate::units::{MOST, UNITS, load, load_each, store, store_each};
-use crate::view::{Rows, RowsMut, rows_of};
+use crate::view::{Rows, RowsMut, columns, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
 /// The equations of a cell whose gates read the input alone, for a few units at a time.
 pub trait ScanCell<T: Real>: Send + Sync {
     /// Names of the gates in the order of their blocks in `a`.
     fn gates(&self) -> &'static [&'static str];
+
+    /// Which of them are left in `a` as values of a sigmoid.
+    fn sigmoids(&self) -> Range<usize> {
+        0..0
+    }
 
     /// Overwrites `keep` and `take`, `[units]`. The cell may leave its activations in `a`,
     /// `[gates·units]`: the way back finds what it left.
@@ -313,6 +318,13 @@ impl<T: Real, C: ScanCell<T>> Layer<T> for Scanned<T, C> {
 
     fn output(&self) -> ArrayView2<'_, T> {
         self.tapes.h.view(0..self.steps * self.dims.batch_size)
+    }
+
+    fn gates(&self) -> Vec<(&'static str, ArrayView2<'_, T>)> {
+        let a = self.tapes.a.view(0..self.steps * self.dims.batch_size);
+        let block = |gate: usize| columns(a, gate * self.dims.hidden_size, self.dims.hidden_size);
+        let (names, sigmoids) = (self.cell.gates(), self.cell.sigmoids());
+        sigmoids.map(|gate| (names[gate], block(gate))).collect()
     }
 
     fn carry(&self, state: &mut [T]) {

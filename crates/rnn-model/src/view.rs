@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use tensor_core::gemm::{Strided, StridedMut};
 use tensor_core::{Aligned, Real};
 
@@ -133,6 +133,16 @@ pub(crate) fn rows_of<T: Real>(matrix: ArrayView2<'_, T>, rows: Range<usize>) ->
     let cols = matrix.ncols();
     let values = matrix.to_slice().expect("rows are contiguous");
     self::matrix(&values[rows.start * cols..rows.end * cols], rows.len(), cols)
+}
+
+/// `count` columns from `first` on.
+#[track_caller]
+pub(crate) fn columns<T>(
+    matrix: ArrayView2<'_, T>,
+    first: usize,
+    count: usize,
+) -> ArrayView2<'_, T> {
+    matrix.split_at(Axis(1), first).1.split_at(Axis(1), count).0
 }
 
 /// `values` as a row-major matrix.

@@ -11,6 +11,8 @@
 //! and PyTorch do, and whose later ones have it before. Papers disagree on which of `z` and `1 - z`
 //! keeps the state; here `z` does, as in PyTorch.
 
+use std::ops::Range;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,11 @@ impl<T: Real> Cell<T> for ResetAfter {
     }
 
     #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        0..2
+    }
+
+    #[inline(always)]
     fn recurrence(&self) -> Recurrence {
         Recurrence::Apart
     }
@@ -109,6 +116,11 @@ impl<T: Real> Cell<T> for ResetBefore {
     #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         GATES
+    }
+
+    #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        0..2
     }
 
     #[inline(always)]

@@ -14,6 +14,8 @@
 //! what is forgotten makes room for what is new: `i = 1 - f` (Greff et al., "LSTM: a search space
 //! odyssey", 2017, where it does as well with fewer weights).
 
+use std::ops::Range;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,11 @@ impl<T: Real, const PEEPHOLES: bool> Cell<T> for Full<PEEPHOLES> {
     #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["i", "f", "o", "g"]
+    }
+
+    #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        0..3
     }
 
     #[inline(always)]
@@ -139,6 +146,11 @@ impl<T: Real, const PEEPHOLES: bool> Cell<T> for Coupled<PEEPHOLES> {
     #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["f", "o", "g"]
+    }
+
+    #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        0..2
     }
 
     #[inline(always)]

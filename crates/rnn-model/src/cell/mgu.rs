@@ -6,6 +6,8 @@
 //!
 //! Zhou, Wu, Zhang & Zhou, "Minimal gated unit for recurrent neural networks", 2016.
 
+use std::ops::Range;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,11 @@ impl<T: Real> Cell<T> for Mgu {
     #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["f", "n"]
+    }
+
+    #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        0..1
     }
 
     #[inline(always)]

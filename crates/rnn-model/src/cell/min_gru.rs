@@ -5,6 +5,8 @@
 //! candidate of its appendix, which their experiments use. They scan in logarithms to stay in range
 //! on a parallel machine; step by step there is no need.
 
+use std::ops::Range;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,11 @@ impl<T: Real> ScanCell<T> for MinGru {
     #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["z", "n"]
+    }
+
+    #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        0..1
     }
 
     #[inline(always)]

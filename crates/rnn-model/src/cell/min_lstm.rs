@@ -5,6 +5,8 @@
 //! Feng, Tung, Ahmed, Bengio & Hajimirsadeghi, "Were RNNs all we needed?", 2024. See
 //! [`MinGru`](super::MinGru) for the candidate and the scan.
 
+use std::ops::Range;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,11 @@ impl<T: Real> ScanCell<T> for MinLstm {
     #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["i", "f", "g"]
+    }
+
+    #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        0..2
     }
 
     #[inline(always)]

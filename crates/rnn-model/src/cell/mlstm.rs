@@ -10,6 +10,8 @@
 //! Krause, Lu, Murray & Renals, "Multiplicative LSTM for sequence modelling", 2016. The paper has no
 //! bias in `m`.
 
+use std::ops::Range;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,11 @@ impl<T: Real> Cell<T> for Mlstm {
     #[inline(always)]
     fn gates(&self) -> &'static [&'static str] {
         &["m", "i", "f", "o", "g"]
+    }
+
+    #[inline(always)]
+    fn sigmoids(&self) -> Range<usize> {
+        1..4
     }
 
     #[inline(always)]

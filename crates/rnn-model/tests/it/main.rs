@@ -1,6 +1,7 @@
 //! What holds for every cell and layer. One binary, so that a change of the crate links once.
 
 mod causality;
+mod gates;
 mod generator;
 mod gradients;
 mod layout;
