@@ -10,6 +10,7 @@ use crate::commands::eval::EvalArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::metrics::MetricsArgs;
 use crate::commands::score::ScoreArgs;
+use crate::commands::report::ReportArgs;
 
 /// Trains character-level recurrent language models from one TOML config, and writes text with them.
 #[derive(Debug, Parser)]
@@ -31,6 +32,7 @@ pub enum Command {
     Metrics(MetricsArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
+    Report(ReportArgs),
 }
 
 /// More would be a mistake.

@@ -7,6 +7,7 @@ pub mod list;
 pub mod man;
 pub mod metrics;
 pub mod novelty;
+pub mod report;
 pub mod run;
 pub mod sample;
 pub mod score;
