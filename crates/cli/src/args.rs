@@ -9,8 +9,8 @@ use crate::commands::completions::CompletionsArgs;
 use crate::commands::eval::EvalArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::metrics::MetricsArgs;
-use crate::commands::score::ScoreArgs;
 use crate::commands::report::ReportArgs;
+use crate::commands::score::ScoreArgs;
 
 /// Trains character-level recurrent language models from one TOML config, and writes text with them.
 #[derive(Debug, Parser)]

@@ -75,4 +75,4 @@ pub use split_text::SplitText;
 pub use text_model::{Reading, Summary, TextModel};
 pub use train::{Outcome, train, train_from};
 pub use trainer::{StepReport, Trainer};
-pub use yardsticks::{Ground, Measuring, NGramLoss, Yardsticks};
+pub use yardsticks::{FREQUENCIES, GUESSING, Ground, Measuring, NGramLoss, Yardsticks};

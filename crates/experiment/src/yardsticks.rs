@@ -14,6 +14,12 @@ use crate::{Error, Event, Experiment, Flow, Observer, SplitText};
 /// The file of a run directory that has them.
 pub(crate) const YARDSTICKS: &str = "yardsticks.json";
 
+/// How the loss of a guess among all symbols is called.
+pub const GUESSING: &str = "guessing";
+
+/// How the yardstick of bare frequencies is called.
+pub const FREQUENCIES: &str = "character frequencies";
+
 /// Orders of n-grams, the longest with a context of seven symbols.
 const MAX_ORDER: usize = 8;
 /// Symbols of the training text that are used, the last ones: they take 160 MB of memory.
@@ -105,23 +111,26 @@ impl Yardsticks {
         Ok(Material::read(text, held_out)?.measure())
     }
 
+    /// Those that a run left behind.
+    pub fn read(run: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(run.join(YARDSTICKS)).ok()?).ok()
+    }
+
     /// Those that a run left behind, if they were measured on this ground.
     pub fn of_run(run: &Path, ground: &Ground) -> Option<Self> {
-        let bytes = fs::read(run.join(YARDSTICKS)).ok()?;
-        let yardsticks: Self = serde_json::from_slice(&bytes).ok()?;
-        (yardsticks.ground == *ground).then_some(yardsticks)
+        Self::read(run).filter(|yardsticks| yardsticks.ground == *ground)
     }
 
     /// Each with its name and its nats per symbol; n-grams only as long as each is better than those
     /// before it.
     pub fn named(&self) -> Vec<(String, f64)> {
-        let mut named = vec![("guessing".to_owned(), self.uniform)];
+        let mut named = vec![(GUESSING.to_owned(), self.uniform)];
         let mut least = f64::INFINITY;
         for ngram in &self.ngrams {
             if ngram.best() < least {
                 least = ngram.best();
                 let name = match ngram.order {
-                    1 => "character frequencies".into(),
+                    1 => FREQUENCIES.into(),
                     8 => "an 8-gram".into(),
                     order => format!("a {order}-gram"),
                 };

@@ -22,7 +22,6 @@ mod page;
 mod run;
 mod samples;
 mod verdict;
-mod yardsticks;
 
 pub use curves::{Along, Curves, Point};
 pub use novelty::{Copies, LENGTHS};

@@ -3,13 +3,23 @@
 use std::path::Path;
 
 use data_io::TextError;
-use experiment::{Config, Error, Neurons, Parts, Record, SplitText, Summary, TextModel};
+use experiment::{
+    Config, Copied, Error, HeldOut, Neurons, NoveltyPlan, Parts, Record, SplitText, Summary,
+    TextModel, Yardsticks, novelty,
+};
+use rnn_model::Sampler;
 
 use crate::curves::Curves;
-use crate::{Copies, yardsticks};
+use crate::{Copies, LENGTHS};
 
 /// A text shorter than this shows little of a unit; then the training text is taken.
 const ENOUGH: usize = 200;
+
+/// Samples are drawn at these to see what they repeat.
+const TEMPERATURES: [f64; 4] = [0.5, 0.8, 1.0, 1.2];
+
+/// Symbols of such a sample.
+const SAMPLE_LEN: u64 = 2000;
 
 /// A run and what there is to say of it.
 #[derive(Debug)]
@@ -63,21 +73,26 @@ impl Run {
         let record = Record::open(path)?;
         let name = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let name = name.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let (model, neurons, entropy) = match TextModel::open(path, parts) {
+        let (model, neurons, entropy, copies) = match TextModel::open(path, parts) {
             Err(error) => {
                 let reason = format!("{}: {error}", error.place());
-                (Err(reason), Err("There is no model to look into.".to_owned()), None)
+                (Err(reason), Err("There is no model to look into.".to_owned()), None, vec![])
             }
-            Ok(model) => {
+            Ok(mut model) => {
                 let text = read_text(&record, &model, parts);
                 let entropy = text.as_ref().ok().and_then(SplitText::entropy);
+                let copies = text.as_ref().map_or(vec![], |text| copies(&mut model, text));
                 let neurons = text.and_then(|text| watch(&model, &text));
                 let text = model.text_digest().to_owned();
-                (Ok(Model { summary: model.summary().clone(), text }), neurons, entropy)
+                (Ok(Model { summary: model.summary().clone(), text }), neurons, entropy, copies)
             }
         };
-        let text = model.as_ref().ok().map(|model| model.text.as_str());
-        let (yardsticks, copies) = (yardsticks::read(path, text), Vec::new());
+        let is_of_text = |yardsticks: &Yardsticks| match &model {
+            Ok(model) => model.text == yardsticks.ground.text,
+            Err(_) => true,
+        };
+        let yardsticks = Yardsticks::read(path).filter(is_of_text);
+        let yardsticks = yardsticks.map_or(vec![], |yardsticks| yardsticks.named());
         let curves = Curves::of(&record);
         let config = std::fs::read_to_string(path.join("config.toml")).unwrap_or_default();
         let config = settings(&config);
@@ -115,6 +130,39 @@ fn watch(model: &TextModel, text: &SplitText) -> Result<(Passage, Neurons), Stri
     };
     let neurons = model.neurons(&excerpt);
     neurons.map(|neurons| (passage, neurons)).map_err(|error| error.to_string())
+}
+
+/// What the model repeats of its training text, and beside it a text that it did not write. Nothing where
+/// the text cannot be read any more.
+fn copies(model: &mut TextModel, text: &SplitText) -> Vec<Copies> {
+    let plan = NoveltyPlan {
+        temperatures: TEMPERATURES.to_vec(),
+        sampler: Sampler::default(),
+        prime: String::new(),
+        length: SAMPLE_LEN,
+        seed: 42,
+    };
+    let Ok(found) = novelty(model, text, &plan) else { return vec![] };
+    let of = |name: String, text: &str, copied: &Copied| {
+        let longest = copied.longest().map(|span| {
+            let symbols = text.chars().skip(span.start).take(span.len);
+            (symbols.collect(), span.line)
+        });
+        Copies { name, shares: LENGTHS.map(|len| copied.share(len)), longest }
+    };
+    let samples = found.samples.iter();
+    let mut copies: Vec<_> = samples
+        .map(|sample| {
+            of(format!("temperature {}", sample.temperature), &sample.text, &sample.copied)
+        })
+        .collect();
+    let baseline = match found.baseline.held_out {
+        HeldOut::Validation => "for comparison: the validation text",
+        HeldOut::Test => "for comparison: the test text",
+        HeldOut::LastTenth => "for comparison: the last tenth of the training text, in the rest",
+    };
+    copies.push(of(baseline.into(), &found.baseline.text, &found.baseline.copied));
+    copies
 }
 
 /// The keys and values of a config, tables taken apart.

@@ -2,12 +2,12 @@
 
 use std::f64::consts::LN_2;
 
+use experiment::{FREQUENCIES, GUESSING};
 use maud::{Markup, html};
 
 use crate::Run;
 use crate::curves::Curves;
 use crate::page::{key, number};
-use crate::yardsticks::{FREQUENCIES, GUESSING};
 
 /// A text whose characters before hardly help to guess the next: the best yardstick saves less than
 /// this share of what the bare frequencies of the characters cost.
