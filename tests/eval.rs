@@ -180,7 +180,10 @@ fn a_run_leaves_yardsticks_behind_and_says_where_it_stands() {
     assert_eq!(output.code, 0, "{}", output.err);
     assert!(output.err.contains("xz 0.25"), "{}", output.err);
     let (step, loss) = *run.validations().iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("some");
-    let line = format!("best validation loss {loss:.3} nats/char, at step {step}: better than ");
+    let bits = loss / std::f64::consts::LN_2;
+    let line = format!(
+        "the best validation, {loss:.3} nats/char, {bits:.3} bits/char, was at step {step}: better than "
+    );
     assert!(output.err.lines().any(|found| found.starts_with(&line)), "{}", output.err);
     assert!(
         fs::read(run.file("yardsticks.json")).expect("there") == of_eval.to_string().as_bytes()
@@ -315,7 +318,7 @@ fn bad_input_gets_a_clear_word() {
     };
     check(&eval(b""), 3, "the text is empty", "");
     check(&eval(b"a"), 3, "one character: the first is read and none predicted", "longer");
-    check(&eval("a lamp Ж".as_bytes()), 3, "never saw 'Ж', character 8 of it", "char_byte");
+    check(&eval("a lamp Ж".as_bytes()), 3, "file:1:8: the model never saw 'Ж'", "char_byte");
     check(&eval(b"\xff\xfea"), 3, "not UTF-8", "");
     assert_eq!(eval(b"an").code, 0);
     let none = run.directory.path().join("none").display().to_string();

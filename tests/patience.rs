@@ -111,7 +111,7 @@ fn the_command_says_why_it_ended_and_more_patience_goes_on() {
     let output = cli(&args);
     assert_eq!(output.code, 0, "{}", output.err);
     let reason =
-        "ended early: no lower validation loss in 3 evaluations (train.patience); the best";
+        "ended early: no lower validation loss in 3 evaluations (train.patience)\nthe best";
     assert!(output.err.contains(reason), "{}", output.err);
     let last = evaluations(Path::new(&run)).last().expect("there are some").0;
 
@@ -121,7 +121,7 @@ fn the_command_says_why_it_ended_and_more_patience_goes_on() {
     let steps = format!("train.steps={}", last + 10);
     let output = cli(&["resume", &run, "--set", "train.patience=0", "--set", &steps]);
     assert!(output.err.contains(": 10 steps in "), "{}", output.err);
-    let reason = format!("ended at its last step, {}; the best", last + 10);
+    let reason = format!("ended at its last step, {}\nthe best", last + 10);
     assert!(output.err.contains(&reason), "{}", output.err);
 }
 
