@@ -21,7 +21,10 @@ pub const COLOURS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 
-const WIDTH: u32 = 800;
+/// The width of a chart that has a line of the page for itself, and of one that shares it.
+pub const WIDE: u32 = 800;
+/// See [`WIDE`].
+pub const NARROW: u32 = 420;
 const HEIGHT: u32 = 320;
 
 /// How a line is drawn.
@@ -51,6 +54,8 @@ pub struct Line {
 /// A chart to be drawn.
 #[derive(Clone, Debug)]
 pub struct Chart<'a> {
+    /// In the units of its labels.
+    pub width: u32,
     /// What a screen reader says of it.
     pub label: String,
     /// What stands at the axes.
@@ -80,7 +85,7 @@ impl Chart<'_> {
         let y = bounds(y).expect("there are points");
         let mut svg = String::new();
         {
-            let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+            let area = SVGBackend::with_string(&mut svg, (self.width, HEIGHT)).into_drawing_area();
             let result = if self.is_log {
                 let margin = (y.1 / y.0).powf(0.05).max(1.01);
                 let y = y.0 / margin..y.1 * margin;
@@ -93,7 +98,7 @@ impl Chart<'_> {
         }
         let body = svg.find('>').map_or("", |end| &svg[end + 1..]);
         html! {
-            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.label) {
+            svg viewBox=(format!("0 0 {} {HEIGHT}", self.width)) role="img" aria-label=(self.label) {
                 (PreEscaped(body.trim_end().trim_end_matches("</svg>")))
             }
         }
@@ -124,7 +129,7 @@ impl Chart<'_> {
             .bold_line_style(BLACK.mix(0.12))
             .x_desc(self.axes[0])
             .y_desc(self.axes[1])
-            .x_labels(8)
+            .x_labels(self.width as usize / 100)
             .y_labels(6)
             .x_label_formatter(&|value| short(*value))
             .y_label_formatter(&|value| short(*value))
@@ -205,7 +210,9 @@ mod tests {
     fn chart(is_log: bool, points: &[(f64, f64)], levels: &[(String, f64)]) -> String {
         let lines = vec![Line { colour: 1, style: Style::Marked, points: points.to_vec() }];
         let label = "a \"chart\" <of> lines".into();
-        Chart { label, axes: ["steps", "nats"], is_log, lines, levels }.draw().into_string()
+        Chart { width: WIDE, label, axes: ["steps", "nats"], is_log, lines, levels }
+            .draw()
+            .into_string()
     }
 
     /// Where the marks of a chart are.

@@ -6,7 +6,7 @@
 use experiment::{FEATURES, Gate, Neurons, Reach, Unit};
 use maud::{Markup, html};
 
-use crate::chart::{Chart, Line, Style};
+use crate::chart::{Chart, Line, NARROW, Style};
 use crate::page::key;
 use crate::{Passage, Run};
 
@@ -168,6 +168,7 @@ fn saturation(gates: &[Gate]) -> Markup {
                 figure {
                     figcaption { "gate " code { (name) } ", a dot for each unit" }
                     (Chart {
+                        width: NARROW,
                         label: format!("How often the gate {name} of each unit is open, and how often shut; the means are below"),
                         axes: ["share of the time open", "share of the time shut"],
                         is_log: false,

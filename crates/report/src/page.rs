@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::chart::{COLOURS, Chart, Line, Style, short};
+use crate::chart::{COLOURS, Chart, Line, Style, WIDE, short};
 use crate::curves::{Along, Curves, Point, thin};
 use crate::{Run, config, neurons, samples, verdict};
 
@@ -240,7 +240,14 @@ impl Quantity<'_> {
             names.join(", "),
             along.label()
         );
-        Chart { label, axes: [along.label(), self.unit], is_log, lines, levels: self.levels }
+        Chart {
+            width: WIDE,
+            label,
+            axes: [along.label(), self.unit],
+            is_log,
+            lines,
+            levels: self.levels,
+        }
     }
 
     /// Some of the points, evenly chosen, the last among them.
