@@ -9,6 +9,7 @@ use crate::commands::completions::CompletionsArgs;
 use crate::commands::eval::EvalArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::metrics::MetricsArgs;
+use crate::commands::new::NewArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::score::ScoreArgs;
 
@@ -22,6 +23,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    New(NewArgs),
     Run(RunArgs),
     Resume(ResumeArgs),
     Sample(SampleArgs),
@@ -208,7 +210,11 @@ pub struct SampleArgs {
 Examples:
   cli check configs/karpathy.toml
   cli check configs/karpathy.toml --set model.hidden_size=512
-  cli check runs/karpathy/checkpoints/step-00030000.safetensors")]
+  cli check configs/karpathy.toml --no-time
+  cli check runs/karpathy/checkpoints/step-00030000.safetensors
+
+For a config it says how long the run takes on this machine, on a line of its own. It finds out by some
+real steps, for two seconds.")]
 pub struct CheckArgs {
     /// A TOML config, a run directory or a .safetensors checkpoint
     #[arg(value_name = "CONFIG_OR_CHECKPOINT")]
@@ -216,6 +222,12 @@ pub struct CheckArgs {
     /// Override a key of a config
     #[arg(long = "set", value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub overrides: Vec<String>,
+    /// Do not measure how long the run takes
+    #[arg(long)]
+    pub no_time: bool,
+    /// Threads the run will use; without it as many as the machine runs at once
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
+    pub threads: Option<usize>,
 }
 
 /// List the parts a config can name, and every key with its default and range
@@ -263,7 +275,7 @@ fn no_repeat(text: &str) -> Result<NonZeroUsize, String> {
     value.ok_or_else(|| format!("must be a whole number from 1 to {MOST_NO_REPEAT}"))
 }
 
-fn threads(text: &str) -> Result<usize, String> {
+pub fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
         _ => Err(format!("must be a whole number from 1 to {MOST_THREADS}")),

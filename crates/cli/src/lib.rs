@@ -94,6 +94,7 @@ fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Re
         Command::Score(args) => commands::score::run(&args, parts, console),
         Command::Eval(args) => commands::eval::run(&args, parts, console),
         Command::Check(args) => commands::check::run(&args, parts, console),
+        Command::New(args) => commands::new::run(&args, parts, console),
         Command::List(args) => commands::list::run(&args, parts, console),
         Command::Metrics(args) => commands::metrics::run(&args, console),
         Command::Completions(args) => commands::completions::run(&args, console),

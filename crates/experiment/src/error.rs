@@ -37,6 +37,9 @@ pub enum Error {
     /// A text that cannot be trained on.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A text that was named on the command line, and is not there or cannot be read.
+    #[error(transparent)]
+    NoText(TextError),
     /// A text with fewer characters than a window needs.
     #[error("the {part} text has {chars} characters, {needed} are needed")]
     TooShort {
@@ -251,7 +254,9 @@ impl Error {
             | Self::Argument { .. }
             | Self::Prime { .. } => 2,
             Self::Text(TextError::Read { source, .. }) if !is_missing(source) => 4,
+            Self::NoText(TextError::Read { source, .. }) if !is_missing(source) => 4,
             Self::Text(_)
+            | Self::NoText(_)
             | Self::TooShort { .. }
             | Self::OneSymbol { .. }
             | Self::Unknown { .. }
@@ -280,7 +285,7 @@ impl Error {
             Self::Text(TextError::NotUtf8 { path, line, .. }) => {
                 format!("{}:{line}", path.display())
             }
-            Self::Text(error) => error.path().display().to_string(),
+            Self::Text(error) | Self::NoText(error) => error.path().display().to_string(),
             Self::Tensors(error) => error.path().display().to_string(),
             Self::Init(error) => error.place.clone(),
             Self::Prime { .. } => "--prime".into(),
@@ -300,6 +305,9 @@ impl Error {
         let help = match self {
             Self::Config { help, .. } => return help.clone(),
             Self::ReadConfig { .. } => "give the path of a TOML file, as in configs/karpathy.toml".into(),
+            Self::NoText(_) => {
+                "give a text file, or a pattern in which * stands for any characters of a name".into()
+            }
             Self::Text(TextError::Read { .. }) => {
                 "check the path; data.path is relative to the config file, and --set data.path=FILE overrides it".into()
             }

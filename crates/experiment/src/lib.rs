@@ -16,7 +16,8 @@
 //! # }
 //! ```
 //!
-//! Nothing here prints; nothing but observers reads a clock.
+//! Nothing here prints. Observers read a clock, and so does [`Speed`], which measures before a run how
+//! long it will take; no result depends on it.
 
 mod checkpoint;
 mod config;
@@ -36,12 +37,14 @@ mod novelty;
 mod observer;
 mod own_text;
 mod parts;
+mod plan;
 mod prepare;
 mod record;
 mod resume;
 mod rollback;
 mod run_dir;
 mod schema;
+mod speed;
 mod split_text;
 mod tensorboard;
 mod text_model;
@@ -66,11 +69,13 @@ pub use novelty::{Baseline, HeldOut, Novelty, NoveltyPlan, Sample, novelty};
 pub use observer::{Event, Flow, Observer};
 pub use own_text::{own_text, run_of};
 pub use parts::Parts;
+pub use plan::Plan;
 pub use prepare::{Experiment, build_model};
 pub use record::{Metric, Record, Timing};
 pub use resume::{Change, Permitted};
 pub use run_dir::{Resumed, RunDir};
 pub use schema::schema;
+pub use speed::{Speed, Turns, in_time};
 pub use split_text::SplitText;
 pub use text_model::{Reading, Summary, TextModel};
 pub use train::{Outcome, train, train_from};

@@ -34,6 +34,18 @@ impl Experiment {
     pub fn prepare(document: &Document, parts: &Parts) -> Result<Self, Error> {
         let config = Config::parse(document, parts)?;
         let text = SplitText::read(&config, None)?;
+        Self::of_text(document, config, text)
+    }
+
+    /// Another config over the same text, which is not read again: its source and its tokenizer have
+    /// to be those of this one.
+    pub(crate) fn with_config(self, document: &Document, parts: &Parts) -> Result<Self, Error> {
+        let config = Config::parse(document, parts)?;
+        let (threads, text) = (self.threads, self.text.cut(&config));
+        Ok(Self { threads, ..Self::of_text(document, config, text)? })
+    }
+
+    fn of_text(document: &Document, config: Config, text: SplitText) -> Result<Self, Error> {
         let place = || config.text_place();
         let (tokenizer, train, val) = (text.tokenizer(), text.train(), text.val());
         if let Some(id) = text.whole().only_symbol()? {

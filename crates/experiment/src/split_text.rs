@@ -58,6 +58,11 @@ impl SplitText {
         Self { corpus, digest: OnceLock::new(), parts }
     }
 
+    /// The same text in the parts that `config` wants.
+    pub(crate) fn cut(self, config: &Config) -> Self {
+        Self { parts: cut(self.corpus.len(), config.data.split), ..self }
+    }
+
     /// What turned the text into indices.
     pub fn tokenizer(&self) -> &dyn Tokenizer {
         self.corpus.tokenizer()

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use data_io::{Reader, TensorFile, Window, Windows};
+use data_io::{Reader, TensorFile, Window, WindowRule, Windows};
 use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
 use tensor_core::phase::{Phase, enter};
@@ -108,6 +108,17 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             model,
             experiment,
         }
+    }
+
+    /// Reads windows of `seq_len` time steps from here on, and starts the text again; a measurement
+    /// begins with short ones.
+    ///
+    /// # Panics
+    /// If they are longer than those of the config.
+    pub(crate) fn shorten_windows(&mut self, seq_len: usize) {
+        let rule = WindowRule { seq_len, ..self.windows.rule() };
+        assert!(rule.max_len() <= self.experiment.windows().rule().max_len(), "longer windows");
+        self.windows = Windows::new(self.text.len(), rule).expect("the text holds longer ones");
     }
 
     /// Trains on the next window. Allocates nothing.

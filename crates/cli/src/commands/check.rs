@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use data_io::is_text;
 use experiment::{
-    Error, Experiment, Parts, Summary, TextModel, in_bytes, newest_checkpoint, open_config,
+    Error, Experiment, Parts, Speed, Summary, TextModel, Turns, in_bytes, in_time,
+    newest_checkpoint, open_config,
 };
 
 use crate::args::CheckArgs;
@@ -29,8 +31,46 @@ pub fn run(args: &CheckArgs, parts: &Parts, console: &mut Console<'_>) -> Result
             .map_err(Failure::Output);
     }
     let document = open_config(&args.path, &args.overrides)?;
-    let experiment = Experiment::prepare(&document, parts)?;
-    print_plan(&experiment, console.out).map_err(Failure::Output)
+    let mut experiment = Experiment::prepare(&document, parts)?;
+    print_plan(&experiment, console.out).map_err(Failure::Output)?;
+    if args.no_time {
+        return Ok(());
+    }
+    console.out.flush().map_err(Failure::Output)?;
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(all);
+    experiment.set_threads(threads);
+    let speed = Speed::measure(&experiment, MEASURING)?;
+    print_time(&experiment, threads, speed, console.out).map_err(Failure::Output)
+}
+
+/// How long the speed of a config is measured.
+const MEASURING: Duration = Duration::from_secs(2);
+
+fn print_time(
+    experiment: &Experiment,
+    threads: usize,
+    speed: Option<Speed>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(speed) = speed else {
+        return writeln!(
+            out,
+            "time        not measured: the run takes more than half of this machine's memory"
+        );
+    };
+    let turns = Turns::of(experiment);
+    let looks = match turns.evals {
+        0 => String::new(),
+        n => format!(", {n} evaluations of {}", in_time(speed.eval_secs)),
+    };
+    let with = if threads == 1 { "one thread".to_owned() } else { format!("{threads} threads") };
+    writeln!(
+        out,
+        "time        about {} on this machine with {with}: {} a step{looks}",
+        in_time(speed.secs(turns)),
+        in_time(speed.step_secs),
+    )
 }
 
 /// Whether the path means a model: a directory, a `.safetensors` file, or one under any name but a
@@ -71,9 +111,6 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
         experiment.n_params(),
         config.model.dtype,
     )?;
-    if let Some(entropy) = experiment.text().entropy() {
-        writeln!(out, "entropy     {entropy:.4} nats/char; no model can do better for long")?;
-    }
     let memory = experiment.memory();
     writeln!(
         out,
@@ -101,5 +138,13 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
         config.optimizer.name,
         config.optimizer_keys.learning_rate.get(),
         config.schedule.name,
-    )
+    )?;
+    let uniform = (experiment.tokenizer().vocab_size() as f64).ln();
+    write!(out, "loss        starts near {uniform:.4} nats/char, all symbols alike")?;
+    match experiment.text().entropy() {
+        Some(entropy) => {
+            writeln!(out, "; the text's entropy is {entropy:.4}, no model does better for long")
+        }
+        None => writeln!(out),
+    }
 }

@@ -6,6 +6,7 @@ pub mod eval;
 pub mod list;
 pub mod man;
 pub mod metrics;
+pub mod new;
 pub mod novelty;
 pub mod report;
 pub mod run;

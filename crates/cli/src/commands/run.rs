@@ -206,7 +206,7 @@ fn watch_signals() -> Result<&'static Signals, Error> {
 }
 
 /// The text as one word of a shell, with nothing in it that a terminal would obey.
-fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%".contains(c);
     match text.chars().all(is_plain) && !text.starts_with('-') {
         true => text.to_owned(),

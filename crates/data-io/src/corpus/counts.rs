@@ -7,14 +7,14 @@ const STRETCH: usize = 4096;
 
 /// Occurrences of characters.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// By code point, up to the largest that was seen.
     occurrences: Vec<usize>,
 }
 
 impl Counts {
     /// Counts the characters of `text`.
-    pub(super) fn add(&mut self, mut text: &str) {
+    pub(crate) fn add(&mut self, mut text: &str) {
         while !text.is_empty() {
             let (stretch, rest) = text.split_at(text.ceil_char_boundary(STRETCH));
             match stretch.is_ascii() {
@@ -53,7 +53,7 @@ impl Counts {
     }
 
     /// The characters that occur, in order.
-    pub(super) fn into_map(self) -> BTreeMap<char, usize> {
+    pub(crate) fn into_map(self) -> BTreeMap<char, usize> {
         let symbol = |(code, n): (usize, usize)| {
             (0 < n).then(|| (char::from_u32(code as u32).expect("it was one"), n))
         };

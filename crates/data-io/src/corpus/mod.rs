@@ -7,7 +7,7 @@ mod piece;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use self::counts::Counts;
+pub(crate) use self::counts::Counts;
 pub use self::encoded::{EncodedCorpus, Excerpt, Reader};
 use self::piece::Piece;
 use crate::{TextError, Tokenizer};
