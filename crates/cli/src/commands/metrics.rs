@@ -217,7 +217,8 @@ mod tests {
         let mut names: Vec<_> = names.as_object().expect("a struct").keys().collect();
         let mut found: Vec<_> = header.iter().collect();
         assert_eq!(found[..3], ["step", "split", "nats_per_char"]);
-        (names.sort(), found.sort());
+        names.sort();
+        found.sort();
         assert_eq!(found, names);
         let rows: Vec<_> = reader.records().map(|row| row.expect("a row")).collect();
         let bits = |row: usize, name: &str| {
