@@ -217,8 +217,8 @@ impl TextModel {
             )));
         }
         let (weights, n_params) = match config.model.dtype {
-            DtypeName::F32 => load::<f32>(&config, vocab_size, tensors, path)?,
-            DtypeName::F64 => load::<f64>(&config, vocab_size, tensors, path)?,
+            DtypeName::F32 => load::<f32>(&config, &*tokenizer, tensors, path)?,
+            DtypeName::F64 => load::<f64>(&config, &*tokenizer, tensors, path)?,
         };
         let summary = Summary {
             step,
@@ -476,12 +476,12 @@ fn into_text(value: Value) -> Option<String> {
 
 fn load<T: Dtype>(
     config: &Config,
-    vocab_size: usize,
+    tokenizer: &dyn Tokenizer,
     mut tensors: BTreeMap<String, StoredTensor>,
     path: &Path,
 ) -> Result<(Box<dyn Weights>, usize), Error> {
     let no_model = |reason| Error::NoModel { path: path.to_owned(), reason };
-    let model = build_model::<T>(config, Mode::Read, vocab_size, 1, 1);
+    let model = build_model::<T>(config, Mode::Read, tokenizer.vocab_size(), 1, 1);
     let n_params = model.layout().len();
     let packed = model.layout().segments().iter().map(|segment| match segment.shape {
         Shape::Matrix(k, n) => packed_len::<T>(k, n),
@@ -501,7 +501,8 @@ fn load<T: Dtype>(
     if theta.iter().any(|value| !value.to_f64().is_finite()) {
         return Err(no_model(format!("a weight is too large for {}", config.model.dtype)));
     }
-    let mut generator = Generator::new(model);
+    let separator = tokenizer.encode(config.source.opening()).unwrap_or_default();
+    let mut generator = Generator::new(model).separated_by(separator);
     generator.prepare(&theta);
     Ok((Box::new(Loaded { generator, theta, evaluator: None }), n_params))
 }

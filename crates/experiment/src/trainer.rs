@@ -99,7 +99,10 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             rollbacks: 0,
             good: None,
             sampling: Sampling {
-                generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1)),
+                generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1))
+                    .separated_by(
+                        experiment.tokenizer().encode(config.source.opening()).unwrap_or_default(),
+                    ),
                 rng: stream(rule.seed, Stream::Sample),
             },
             evaluator: (!experiment.val_text().is_empty())

@@ -115,6 +115,10 @@ pub struct Generator<T> {
     state: Vec<T>,
     /// Whether nothing was read yet: the next character starts a text.
     fresh: bool,
+    /// What every document starts with, if anything.
+    separator: Vec<u32>,
+    /// The last characters read, at most as many.
+    tail: Vec<u32>,
     scratch: Scratch<T>,
     /// The logits without those of what may not be drawn.
     allowed: Vec<T>,
@@ -129,18 +133,27 @@ impl<T: Real> Generator<T> {
     pub fn new(model: Model<T>) -> Self {
         assert_eq!(model.dims().batch_size, 1, "a generator writes one text");
         let (state, scratch) = (model.zero_state(), Scratch::with_capacity(model.vocab_size()));
-        Self { model, state, fresh: true, scratch, allowed: Vec::new() }
+        let (separator, tail, allowed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { model, state, fresh: true, separator, tail, scratch, allowed }
+    }
+
+    /// A generator for a model that was trained on documents which start with `separator`: once that
+    /// is read to its end, nothing counts that was read before it.
+    pub fn separated_by(self, separator: Vec<u32>) -> Self {
+        Self { separator, ..self }
     }
 
     /// Forgets everything that was read.
     pub fn restart(&mut self) {
         self.fresh = true;
+        self.tail.clear();
     }
 
     /// Overwrites the state, as [`Model::carry`] gives it.
     pub fn set_state(&mut self, state: &[T]) {
         self.state.copy_from_slice(state);
         self.fresh = false;
+        self.tail.clear();
     }
 
     /// Lays out the parameters for what is read from here on. To be called before anything is read, and
@@ -151,6 +164,29 @@ impl<T: Real> Generator<T> {
 
     /// Reads a character with the `theta` that was [`prepare`](Self::prepare)d.
     pub fn feed(&mut self, theta: &[T], id: u32) {
+        if self.ends_separator(id) {
+            self.restart();
+            for place in 0..self.separator.len() {
+                self.read(theta, self.separator[place]);
+            }
+        } else {
+            self.read(theta, id);
+        }
+    }
+
+    /// Whether the separator is whole with this character.
+    fn ends_separator(&mut self, id: u32) -> bool {
+        if self.separator.is_empty() {
+            return false;
+        }
+        if self.tail.len() == self.separator.len() {
+            self.tail.remove(0);
+        }
+        self.tail.push(id);
+        self.tail == self.separator
+    }
+
+    fn read(&mut self, theta: &[T], id: u32) {
         let window = Window { x: &[id], resets: &[self.fresh] };
         self.model.read(theta, window, &self.state);
         self.model.carry(&mut self.state);

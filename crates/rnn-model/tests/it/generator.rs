@@ -50,3 +50,26 @@ fn it_says_after_each_character_what_a_window_does() {
         assert_eq!(said(&mut generator, &theta, rest), expected[5..], "{name}, from a state");
     }
 }
+
+/// A model that was trained on documents never saw what comes after a document.
+#[test]
+fn what_comes_before_a_separator_counts_for_nothing() {
+    const DOCUMENT: [u32; 5] = [5, 3, 2, 6, 1];
+    for separator in [vec![5], vec![5, 3]] {
+        for Variant { name, cell } in variants(&builtin_cells()) {
+            let single = Case { layers: 2, seq_len: 1, steps: 1, ..cases()[0] };
+            let mut model = single.model(|dims, options| cell.f64(dims, options));
+            let theta = single.point(&mut model).theta;
+            let mut generator = Generator::new(model).separated_by(separator.clone());
+            generator.prepare(&theta);
+            let alone = said(&mut generator, &theta, &DOCUMENT);
+            for before in [&[3, 1, 4, 1][..], &[5, 2, 2, 6], &DOCUMENT, &[]] {
+                generator.restart();
+                said(&mut generator, &theta, before);
+                let behind = said(&mut generator, &theta, &DOCUMENT);
+                let whole = separator.len() - 1;
+                assert_eq!(behind[whole..], alone[whole..], "{name}, after {before:?}");
+            }
+        }
+    }
+}
