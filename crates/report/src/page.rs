@@ -122,12 +122,15 @@ fn mean_speed(curves: &Curves) -> Option<f64> {
     Some(last.chars / secs)
 }
 
+/// A curve with what it is called and the way it is drawn.
+type Named<'a> = (&'static str, Style, &'a [Point]);
+
 /// What is drawn in one chart.
 struct Quantity<'a> {
     heading: &'a str,
     unit: &'a str,
-    /// Curves of a run with the way each is drawn and what it is called.
-    curves: fn(&Curves) -> Vec<(&'static str, Style, &[Point])>,
+    /// Curves of a run.
+    curves: fn(&Curves) -> Vec<Named<'_>>,
     /// Whether there is a logarithmic chart too.
     has_log: bool,
     levels: &'a [(String, f64)],
