@@ -41,6 +41,7 @@ pub fn section(runs: &[Run]) -> Markup {
                     }
                 }
             }
+            p.note { "“training, smoothed” is min-char-rnn's running average: it starts at a guess among all symbols and takes some thousand steps to arrive." }
             @for (index, run) in runs.iter().enumerate() {
                 @let yardsticks = yardsticks(run);
                 @if let Some(point) = run.curves.best_val() {
@@ -153,7 +154,7 @@ fn little_to_learn(yardsticks: &[(String, f64)]) -> Option<String> {
         let least = if name == FREQUENCIES { String::new() } else {
             format!(": {name} saves {:.1} % of what the bare frequencies of its characters cost", 100.0 * saved)
         };
-        format!("There is little to learn in this text{least}. A model that comes near {frequencies:.3} nats has done what can be done.")
+        format!("There is little to learn in this text{least}. A model that comes near {best:.3} nats has done what can be done.")
     })
 }
 

@@ -203,13 +203,19 @@ fn too_short(split: Option<Split>, place: &str, text: &Excerpt<'_>, config: &Con
         Some(split) if text.is_empty() => {
             let shares = config.data.split.map(registry::range::Share::get);
             let message = format!("no {} text: data.split is {shares:?}", split.in_words());
-            let help = "read another part with --split, or a file with --text FILE; the next run \
-                        may hold some text out, with data.split = [0.9, 0.1, 0.0]";
+            let shares = if split == Split::Test { [0.8, 0.1, 0.1] } else { [0.9, 0.1, 0.0] };
+            let help = format!(
+                "read another part with --split, or a file with --text FILE; the next run may hold \
+                 some text out, with data.split = {shares:?}"
+            );
             (message, help)
         }
-        _ => ("one character: the first is read and none predicted".into(), "take a longer text"),
+        _ => (
+            "one character: the first is read and none predicted".into(),
+            "take a longer text".into(),
+        ),
     };
-    Error::WrongText { place: place.to_owned(), message, help: help.into() }
+    Error::WrongText { place: place.to_owned(), message, help }
 }
 
 impl Split {

@@ -85,7 +85,7 @@ fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\n{}{} is {of}. What the samples have more of than that is memorised.\n\
+        "\n{}{} is {of}. What a sample at temperature 1 has more of than that is memorised; a lower temperature repeats more.\n\
          All {} symbols of the training text were looked through; memory grows with the samples alone.",
         name[..1].to_uppercase(),
         &name[1..],

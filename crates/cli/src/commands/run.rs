@@ -68,6 +68,11 @@ fn go_on(
         let path = printable(&checkpoint.path().display().to_string());
         let _ = writeln!(console.err, "warning: going on from {path} instead");
     }
+    if checkpoint.is_none() && !how.quiet {
+        let path = printable(&path.display().to_string());
+        let _ =
+            writeln!(console.err, "{path}: no checkpoint yet, so the run starts at its first step");
+    }
     train(experiment, run, checkpoint, how, signals, console)
 }
 
