@@ -5,7 +5,8 @@ pub mod blocks;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use experiment::{Experiment, Parts, open_config};
+use experiment::{Error, Event, Experiment, Flow, Observer, Parts, open_config};
+use tempfile::TempDir;
 
 /// A path in the project.
 pub fn project(path: &str) -> PathBuf {
@@ -60,6 +61,38 @@ pub fn cli(args: &[&str]) -> Output {
     let code = cli::run(args, &Parts::builtin(), &mut console);
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Output { code, out: text(out), err: text(err) }
+}
+
+/// Ends a run after one of its steps.
+#[derive(Clone, Copy, Debug)]
+pub struct StopAfter(pub u64);
+
+impl Observer for StopAfter {
+    fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
+        match event {
+            Event::Step(report) if report.step == self.0 => Ok(Flow::Stop),
+            _ => Ok(Flow::GoOn),
+        }
+    }
+}
+
+/// A run of `configs/karpathy.toml` over `text`, which is `text.txt` in the directory, with overrides:
+/// the directory and the path of the run in it.
+///
+/// # Panics
+/// If it fails.
+#[track_caller]
+pub fn run_over(text: &str, overrides: &[&str]) -> (TempDir, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(directory.path().join("text.txt"), text).expect("writable");
+    let run = directory.path().join("run").display().to_string();
+    let data = format!("data.path={}", directory.path().join("text.txt").display());
+    let config = project("configs/karpathy.toml").display().to_string();
+    let mut args = vec!["run", &config, "--quiet", "--out", &run, "--set", &data];
+    args.extend(overrides.iter().flat_map(|set| ["--set", *set]));
+    let output = cli(&args);
+    assert_eq!(output.code, 0, "{}", output.err);
+    (directory, run)
 }
 
 /// Rust in documents, as doctests; `documents.rs` sees to it that none is missing.

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use experiment::{
-    Checkpoint, Error, Event, Experiment, Flow, Observer, Outcome, Parts, Permitted, Resumed,
-    RunDir, open_config, train_from,
+    Checkpoint, Experiment, Observer, Outcome, Parts, Permitted, Resumed, RunDir, open_config,
+    train_from,
 };
-use integration_tests::{cli, files, prepare};
+use integration_tests::{StopAfter, cli, files, prepare};
 
 /// At its best after a few steps: what it learns of the first half of the text does not hold in the
 /// second.
@@ -22,18 +22,6 @@ const OVERFITS: [&str; 10] = [
     "checkpoint.keep=1",
     "log.every=10",
 ];
-
-/// Ends a run after one of its steps.
-struct StopAfter(u64);
-
-impl Observer for StopAfter {
-    fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
-        match event {
-            Event::Step(report) if report.step == self.0 => Ok(Flow::Stop),
-            _ => Ok(Flow::GoOn),
-        }
-    }
-}
 
 /// Starts or goes on with a run, at most to step `to`.
 fn go_on(path: &Path, experiment: &Experiment, to: u64) -> Outcome {

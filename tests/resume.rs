@@ -4,10 +4,10 @@ use std::path::Path;
 
 use data_io::TensorFile;
 use experiment::{
-    Checkpoint, Error, Event, Experiment, Family, Flow, Observer, Parts, Permitted, Resumed,
-    RunDir, StepReport, Trainer, train, train_from,
+    Checkpoint, Experiment, Family, Parts, Permitted, Resumed, RunDir, StepReport, Trainer, train,
+    train_from,
 };
-use integration_tests::{files, prepare};
+use integration_tests::{StopAfter, files, prepare};
 
 const STEPS: u64 = 40;
 
@@ -101,18 +101,6 @@ fn every_option_goes_on_from_every_step() {
         "train.lengths=random",
         "transform=[\"noise\", \"clip_norm\"]",
     ]);
-}
-
-/// Ends a run after one of its steps.
-struct StopAfter(u64);
-
-impl Observer for StopAfter {
-    fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
-        match event {
-            Event::Step(report) if report.step == self.0 => Ok(Flow::Stop),
-            _ => Ok(Flow::GoOn),
-        }
-    }
 }
 
 /// Everything at once, with what a run directory adds: logs, and which checkpoints are kept.

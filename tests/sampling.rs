@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use experiment::{Config, HeldOut, NoveltyPlan, Parts, SplitText, TextModel, novelty, open_config};
-use integration_tests::{Output, cli, project};
+use integration_tests::{Output, cli, project, run_over};
 use rnn_model::Sampler;
 use tempfile::TempDir;
 use tensor_core::rng::{Stream, stream};
@@ -14,17 +14,7 @@ const TEXT: &str =
 
 /// A run over `text`, which is `text.txt` in the directory.
 fn train(text: &str, overrides: &[&str]) -> (TempDir, String) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    std::fs::write(directory.path().join("text.txt"), text).expect("writable");
-    let run = directory.path().join("run").display().to_string();
-    let data = format!("data.path={}", directory.path().join("text.txt").display());
-    let config = project("configs/karpathy.toml").display().to_string();
-    let mut args = vec!["run", &config, "--quiet", "--out", &run, "--set", &data];
-    args.extend(["--set", "train.steps=300", "--set", "model.hidden_size=30"]);
-    args.extend(overrides.iter().flat_map(|set| ["--set", *set]));
-    let output = cli(&args);
-    assert_eq!(output.code, 0, "{}", output.err);
-    (directory, run)
+    run_over(text, &[&["train.steps=300", "model.hidden_size=30"], overrides].concat())
 }
 
 fn sample_all(run: &str, args: &[&str]) -> Output {

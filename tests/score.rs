@@ -6,23 +6,13 @@ use std::path::Path;
 
 use data_io::Corpus;
 use experiment::{Parts, TextModel};
-use integration_tests::{cli, project};
+use integration_tests::{cli, run_over};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// A run over `text`, which is `text.txt` in the directory.
 fn train(text: &str, overrides: &[&str]) -> (TempDir, String) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    std::fs::write(directory.path().join("text.txt"), text).expect("writable");
-    let run = directory.path().join("run").display().to_string();
-    let data = format!("data.path={}", directory.path().join("text.txt").display());
-    let config = project("configs/karpathy.toml").display().to_string();
-    let mut args = vec!["run", &config, "--quiet", "--out", &run, "--set", &data];
-    args.extend(["--set", "train.steps=150", "--set", "model.hidden_size=20"]);
-    args.extend(overrides.iter().flat_map(|set| ["--set", *set]));
-    let output = cli(&args);
-    assert_eq!(output.code, 0, "{}", output.err);
-    (directory, run)
+    run_over(text, &[&["train.steps=150", "model.hidden_size=20"], overrides].concat())
 }
 
 fn write(directory: &TempDir, name: &str, text: &[u8]) -> String {

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use experiment::{Checkpoint, Error, Event, Experiment, Flow, Observer, Outcome, StepReport};
+use experiment::{
+    Checkpoint, Error, Event, Experiment, Flow, Observer, Outcome, StepReport, duration,
+};
 use registry::range::Every;
 use serde_json::{Value, json};
 
@@ -393,26 +395,9 @@ fn speed((then, chars_then): (Instant, u64), chars: u64) -> f64 {
     chars.saturating_sub(chars_then) as f64 / then.elapsed().as_secs_f64().max(1e-9)
 }
 
-/// `12 s`, `3 min 20 s`, `2 h 5 min`.
-pub fn duration(secs: f64) -> String {
-    let secs = secs.round().max(0.0) as u64;
-    match (secs / 3600, secs / 60 % 60, secs % 60) {
-        (0, 0, secs) => format!("{secs} s"),
-        (0, mins, secs) => format!("{mins} min {secs} s"),
-        (hours, mins, _) => format!("{hours} h {mins} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!(duration(0.4), "0 s");
-        assert_eq!(duration(200.2), "3 min 20 s");
-        assert_eq!(duration(7500.0), "2 h 5 min");
-    }
 
     #[test]
     fn a_bar_fills_its_columns() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use data_io::{BuildTokenizer, Lanes, Lengths, Source, WindowRule, read_regular};
+use data_io::{BuildTokenizer, Lanes, Lengths, Source, Tokenizer, WindowRule, read_regular};
 use optim::{BuildOptimizer, BuildSchedule, BuildTransform, Schedule, WarmUp};
 use registry::range::{
     Count, Depth, Every, Fraction, NonNegative, Positive, Seed, Share, Size, Steps,
@@ -462,6 +462,11 @@ impl Config {
         config.check_schedule().map_err(at("schedule"))?;
         config.check_patience().map_err(at("train"))?;
         Ok(config)
+    }
+
+    /// The symbols that every document starts with; none where documents are not told apart.
+    pub(crate) fn separator(&self, tokenizer: &dyn Tokenizer) -> Vec<u32> {
+        tokenizer.encode(self.source.opening()).unwrap_or_default()
     }
 
     /// What a text is called in a message: its path, or the kind of its source.

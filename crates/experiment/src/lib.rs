@@ -75,7 +75,7 @@ pub use record::{Metric, Record, Timing};
 pub use resume::{Change, Permitted};
 pub use run_dir::{Resumed, RunDir};
 pub use schema::schema;
-pub use speed::{Speed, Turns, in_time};
+pub use speed::{Speed, Turns, duration, in_time};
 pub use split_text::SplitText;
 pub use text_model::{Reading, Summary, TextModel};
 pub use train::{Outcome, train, train_from};

@@ -216,7 +216,12 @@ pub fn in_time(secs: f64) -> String {
     if secs < 10.0 {
         return format!("{secs:.1} s");
     }
-    let secs = secs.round() as u64;
+    duration(secs)
+}
+
+/// `12 s`, `3 min 20 s`, `2 h 5 min`: in whole seconds.
+pub fn duration(secs: f64) -> String {
+    let secs = secs.round().max(0.0) as u64;
     match (secs / 3600, secs / 60 % 60, secs % 60) {
         (0, 0, secs) => format!("{secs} s"),
         (0, mins, secs) => format!("{mins} min {secs} s"),
@@ -235,6 +240,13 @@ mod tests {
         let text = "[data]\nkind = \"markov\"\nlength = 5000\n[model]\nhidden_size = 8\n";
         let document = Document::new("c.toml", text, keys.iter().copied());
         Experiment::prepare(&document, &Parts::builtin()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(duration(0.4), "0 s");
+        assert_eq!(duration(200.2), "3 min 20 s");
+        assert_eq!(duration(7500.0), "2 h 5 min");
     }
 
     #[test]

@@ -501,8 +501,7 @@ fn load<T: Dtype>(
     if theta.iter().any(|value| !value.to_f64().is_finite()) {
         return Err(no_model(format!("a weight is too large for {}", config.model.dtype)));
     }
-    let separator = tokenizer.encode(config.source.opening()).unwrap_or_default();
-    let mut generator = Generator::new(model).separated_by(separator);
+    let mut generator = Generator::new(model).separated_by(config.separator(tokenizer));
     generator.prepare(&theta);
     Ok((Box::new(Loaded { generator, theta, evaluator: None }), n_params))
 }

@@ -100,9 +100,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             good: None,
             sampling: Sampling {
                 generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1))
-                    .separated_by(
-                        experiment.tokenizer().encode(config.source.opening()).unwrap_or_default(),
-                    ),
+                    .separated_by(config.separator(experiment.tokenizer())),
                 rng: stream(rule.seed, Stream::Sample),
             },
             evaluator: (!experiment.val_text().is_empty())

@@ -92,11 +92,6 @@ impl Ground {
             scored_chars: chars.min(MAX_SCORED),
         })
     }
-
-    /// Whether no symbol was left out.
-    pub fn is_whole(&self) -> bool {
-        self.train_chars == self.fitted_chars && self.chars == self.scored_chars
-    }
 }
 
 impl Yardsticks {

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use experiment::{
     Checkpoint, Error, Event, Experiment, Flow, Measuring, Observer, Outcome, Parts, Permitted,
-    Resumed, RunDir, Yardsticks, open_config, train_from,
+    Resumed, RunDir, Yardsticks, duration, open_config, train_from,
 };
 
 use crate::args::{ChangedArgs, HowArgs, ResumeArgs, RunArgs};
 use crate::failure::printable;
-use crate::progress::{Progress, duration, loss};
+use crate::progress::{Progress, loss};
 use crate::signals::Signals;
 use crate::{Console, Failure};
 
