@@ -211,23 +211,23 @@ pub fn gemm_tn_acc<T: Real>(
         b.dim(),
         c.dim()
     );
-    // What is laid out at a time. Little costs little to set up.
+    // Rows and columns of B that are laid out at a time. Little costs little to set up; the more
+    // columns, the less often A is laid out anew.
     if a.nrows() <= 32 {
-        product_tn::<32, T>(a, b, c, first);
+        product_tn::<32, { 2 * WIDEST }, T>(a, b, c, first);
     } else {
-        product_tn::<256, T>(a, b, c, first);
+        product_tn::<256, { 4 * WIDEST }, T>(a, b, c, first);
     }
 }
 
 #[track_caller]
-fn product_tn<const BLOCK: usize, T: Real>(
+fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
     mut c: ArrayViewMut2<'_, T>,
     first: usize,
 ) {
-    /// Columns of B, and of A, that are laid out at a time.
-    const B_COLS: usize = 2 * WIDEST;
+    /// Columns of A that are laid out at a time.
     const A_COLS: usize = ROW_BLOCK;
     let (m, (rows, n)) = (a.ncols(), c.dim());
     if rows == 0 || n == 0 {
