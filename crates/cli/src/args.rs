@@ -1,9 +1,10 @@
 //! What can be written on the command line.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as Arguments, Parser, Subcommand};
+use experiment::{Error, best_checkpoint, newest_checkpoint};
 
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::eval::EvalArgs;
@@ -134,6 +135,32 @@ pub struct HowArgs {
     pub json: bool,
 }
 
+/// The model that a command reads.
+#[derive(Debug, Arguments)]
+pub struct ModelArgs {
+    /// A run directory, whose newest checkpoint is taken, or a checkpoint
+    #[arg(value_name = "RUN_OR_CHECKPOINT")]
+    model: PathBuf,
+    /// Take the checkpoint with the lowest validation loss instead of the newest
+    #[arg(long)]
+    best: bool,
+}
+
+impl ModelArgs {
+    /// What was named.
+    pub fn path(&self) -> &Path {
+        &self.model
+    }
+
+    /// The checkpoint that is meant.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn checkpoint(&self) -> Result<PathBuf, Error> {
+        if self.best { best_checkpoint(&self.model) } else { newest_checkpoint(&self.model) }
+    }
+}
+
 /// Write text with a trained model
 #[derive(Debug, Arguments)]
 #[command(after_help = "\
@@ -142,6 +169,7 @@ Examples:
   cli sample runs/karpathy --temperature 0.7 --top-k 10 --seed 1
   cli sample runs/karpathy --min-p 0.1 --temperature 1.5 --no-repeat 40
   cli sample runs/names --stop $'\\n' --length 30 --count 20
+  cli sample runs/mine --best
   cli sample runs/karpathy/checkpoints/step-00010000.safetensors --count 3
   cli sample runs/karpathy --interactive
   cli sample runs/karpathy --novelty
@@ -157,9 +185,8 @@ next one; the model remembers all of it. An empty line lets it go on. The end of
 not write, stands verbatim in the training text, in runs of how many characters, and where the longest
 one is from. More than in the other text is memorised.")]
 pub struct SampleArgs {
-    /// A run directory, whose newest checkpoint is taken, or a checkpoint
-    #[arg(value_name = "RUN_OR_CHECKPOINT")]
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// Text that the model reads first; without it, a line end
     #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub prime: String,
@@ -182,8 +209,8 @@ pub struct SampleArgs {
     /// Same seed, same text
     #[arg(long, value_name = "S", default_value_t = 42, allow_negative_numbers = true)]
     pub seed: u64,
-    /// Texts to write, each from the prime on and ended by a line end; each has the seed after the last
-    /// one's
+    /// Texts to write, each from the prime on and with a line end behind it; each has the seed after the
+    /// last one's
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub count: u64,
     /// End a text when it ends with this; may be given several times

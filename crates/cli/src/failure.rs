@@ -17,6 +17,8 @@ pub enum Failure {
     Run(Error),
     /// Standard output takes no more.
     Output(io::Error),
+    /// Standard output takes no more, and a run has stopped for it before its end.
+    Unseen(io::Error),
     /// A signal ended the run.
     Signal(Received),
 }
@@ -30,13 +32,15 @@ impl From<Error> for Failure {
 impl Failure {
     /// The exit code of the process.
     ///
-    /// A reader that has seen enough, as in `cli sample … | head -1`, is no failure.
+    /// A reader that has seen enough, as in `cli sample … | head -1`, is no failure; but a run that
+    /// has not come to its end for it is not done.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Run(error) => error.exit_code(),
             Self::Output(error) if is_closed(error) => 0,
-            Self::Output(_) => 4,
+            Self::Unseen(error) if is_closed(error) => 1,
+            Self::Output(_) | Self::Unseen(_) => 4,
             Self::Signal(signal) => signal.exit_code(),
         }
     }
@@ -69,10 +73,10 @@ impl Display for Failure {
                     None => Ok(()),
                 }
             }
-            Self::Output(error) if is_closed(error) => {
+            Self::Output(error) | Self::Unseen(error) if is_closed(error) => {
                 writeln!(f, "standard output is closed: stopped")
             }
-            Self::Output(error) => {
+            Self::Output(error) | Self::Unseen(error) => {
                 writeln!(f, "error: standard output: cannot write: {error}")?;
                 writeln!(f, "help: free some space, or send the output elsewhere")
             }

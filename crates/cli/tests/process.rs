@@ -32,8 +32,9 @@ fn a_reader_that_has_seen_enough_ends_the_run_with_a_checkpoint() {
     let output = child.wait_with_output().expect("it ends");
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(line, "data has 1557 characters, 58 unique.\n");
-    assert_eq!(output.status.code(), Some(0), "{error}");
+    assert_eq!(output.status.code(), Some(1), "a run before its end is not done: {error}");
     assert!(!error.contains("panicked"), "{error}");
+    assert!(error.contains("go on with it: cargo cli resume"), "{error}");
     assert!(error.contains("standard output is closed: stopped"), "{error}");
     let checkpoints = std::fs::read_dir(run.join("checkpoints")).expect("a run directory");
     assert_eq!(checkpoints.count(), 1);

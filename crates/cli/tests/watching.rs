@@ -128,7 +128,7 @@ fn a_script_that_stops_reading_ends_the_run() {
     std::io::BufRead::read_line(&mut out, &mut String::new()).expect("a line");
     drop(out);
     let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("standard output is closed: stopped"));
 }
 

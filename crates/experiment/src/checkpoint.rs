@@ -253,7 +253,7 @@ pub fn newest_checkpoint(path: &Path) -> Result<PathBuf, Error> {
         }
         _ => Error::Io { path: directory.clone(), action: "read the directory", source },
     })?;
-    let newest = steps.last().ok_or_else(|| no_model("the run has no checkpoint yet"))?;
+    let newest = steps.last().ok_or_else(|| Error::NoCheckpoint { path: path.to_owned() })?;
     Ok(directory.join(file_name(*newest)))
 }
 

@@ -140,6 +140,20 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// No run directory where one is needed.
+    #[error("{reason}")]
+    NoRun {
+        /// What was given for one.
+        path: PathBuf,
+        /// What it is instead.
+        reason: &'static str,
+    },
+    /// A run that has no checkpoint yet.
+    #[error("the run has no checkpoint yet")]
+    NoCheckpoint {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// A prime with a character that the model's vocabulary does not have.
     #[error("the model never saw {:?}, character {} of the prime", unknown.symbol, unknown.position)]
     Prime {
@@ -264,7 +278,12 @@ impl Error {
             | Self::TextChanged { .. } => 3,
             Self::Io { .. } | Self::Tensors(FileError::Write { .. }) => 4,
             Self::Tensors(FileError::Read { source, .. }) if !is_missing(source) => 4,
-            Self::Tensors(_) | Self::Init(_) | Self::NoModel { .. } | Self::AllDamaged { .. } => 5,
+            Self::Tensors(_)
+            | Self::Init(_)
+            | Self::NoModel { .. }
+            | Self::NoRun { .. }
+            | Self::NoCheckpoint { .. }
+            | Self::AllDamaged { .. } => 5,
             Self::InUse { .. } => 6,
             Self::Diverged { .. } => 7,
         }
@@ -281,7 +300,9 @@ impl Error {
             | Self::InUse { path, .. }
             | Self::AllDamaged { path, .. }
             | Self::Io { path, .. }
-            | Self::NoModel { path, .. } => path.display().to_string(),
+            | Self::NoModel { path, .. }
+            | Self::NoRun { path, .. }
+            | Self::NoCheckpoint { path } => path.display().to_string(),
             Self::Text(TextError::NotUtf8 { path, line, .. }) => {
                 format!("{}:{line}", path.display())
             }
@@ -309,7 +330,7 @@ impl Error {
                 "give a text file, or a pattern in which * stands for any characters of a name".into()
             }
             Self::Text(TextError::Read { .. }) => {
-                "check the path; data.path is relative to the config file, and --set data.path=FILE overrides it".into()
+                "check the path; in a config, data.path is relative to its file".into()
             }
             Self::Text(TextError::NoMatch { .. } | TextError::Pattern { .. }) => {
                 "data.path is relative to the config file; in it * stands for any characters of a name".into()
@@ -361,6 +382,10 @@ impl Error {
             }
             Self::Tensors(FileError::Read { .. }) | Self::NoModel { .. } => {
                 "give a run directory, such as runs/karpathy, or a .safetensors checkpoint in one".into()
+            }
+            Self::NoRun { .. } => "give a run directory, such as runs/karpathy".into(),
+            Self::NoCheckpoint { .. } => {
+                "a run has one when it ends or is stopped, and every checkpoint.every steps".into()
             }
             Self::Tensors(FileError::Foreign { foreign, .. }) => foreign.help.into(),
             Self::Tensors(FileError::Dtype { .. }) => {

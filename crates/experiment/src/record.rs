@@ -91,7 +91,7 @@ impl Record {
             _ => None,
         };
         if let Some(reason) = reason {
-            return Err(Error::NoModel { path: path.to_owned(), reason: reason.into() });
+            return Err(Error::NoRun { path: path.to_owned(), reason });
         }
         Ok(Self {
             config: open_config(&path.join(CONFIG), &[])?,

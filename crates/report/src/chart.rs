@@ -23,6 +23,8 @@ pub const COLOURS: [RGBColor; 6] = [
 
 /// The width of a chart that has a line of the page for itself, and of one that shares it.
 pub const WIDE: u32 = 800;
+/// Width of a character of a level's name, about.
+const CHARACTER: u32 = 7;
 /// See [`WIDE`].
 pub const NARROW: u32 = 420;
 const HEIGHT: u32 = 320;
@@ -116,9 +118,10 @@ impl Chart<'_> {
         Y: AsRangedCoord<Value = f64>,
         Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
+        let names = levels.iter().map(|level| level_name(level).chars().count());
         let mut chart = ChartBuilder::on(area)
             .margin(8)
-            .margin_right(if levels.is_empty() { 16 } else { 150 })
+            .margin_right(16 + names.max().map_or(0, |chars| chars.min(48) as u32 * CHARACTER))
             .x_label_area_size(40)
             .y_label_area_size(64)
             .build_cartesian_2d(x.clone(), y)?;
@@ -162,18 +165,22 @@ impl Chart<'_> {
         // From the top, each name below the one before.
         let mut names: Vec<_> = levels
             .iter()
-            .map(|(name, level)| (chart.backend_coord(&(x.end, *level)), name, level))
+            .map(|level| (chart.backend_coord(&(x.end, level.1)), level_name(level)))
             .collect();
-        names.sort_by_key(|((_, y), name, _)| (*y, *name));
+        names.sort_by(|((_, y), name), ((_, other_y), other)| (y, name).cmp(&(other_y, other)));
         let mut least = 0;
-        for ((x, y), name, level) in names {
+        for ((x, y), name) in names {
             let y = y.max(least);
             least = y + 13;
-            let name = format!("{name} {}", short(*level));
             area.draw(&Text::new(name, (x + 4, y - 6), ("sans-serif", 12)))?;
         }
         area.present()
     }
+}
+
+/// What stands beside a level.
+fn level_name((name, level): &(String, f64)) -> String {
+    format!("{name} {}", short(*level))
 }
 
 /// The least and the greatest, a tenth below and above where all are the same; `None` if there is none.
@@ -263,6 +270,12 @@ mod tests {
             y.parse::<f64>().expect("a number")
         };
         assert!(12.0 <= (top("\na 2") - top("\nb 2")).abs(), "one is written over the other");
+        let long = [("a yardstick of a run with a long name".into(), 2.0)];
+        let svg = chart(false, &[(0.0, 1.0), (1.0, 10.0)], &long);
+        let text = svg.split("<text").find(|text| text.contains("yardstick")).expect("a name");
+        let x = text.split(" x=\"").nth(1).and_then(|x| x.split('"').next()).expect("a place");
+        let x: u32 = x.parse().expect("a number");
+        assert!(x + 39 * 6 <= WIDE, "the name is cut at {WIDE}: it begins at {x}");
         assert!(svg.contains("aria-label=\"a &quot;chart&quot; &lt;of&gt; lines\""));
         assert!(!svg.contains("http:"));
     }

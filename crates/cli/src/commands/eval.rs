@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use data_io::{Corpus, Excerpt, Tokenizer};
 use experiment::{
-    Config, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, best_checkpoint,
-    newest_checkpoint, own_text, run_of,
+    Config, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, own_text, run_of,
 };
 use serde::Serialize;
 use serde_json::json;
 
+use crate::args::ModelArgs;
 use crate::failure::printable;
 use crate::{Console, Failure};
 
@@ -38,9 +38,8 @@ A model that is worse than a 3-gram has not learnt much.
 bits_per_char, perplexity, yardsticks, verdict, by_char}. split is null with --text. Of the yardsticks,
 in nats a character, those are null that mean nothing: all but guessing with --split train.")]
 pub struct EvalArgs {
-    /// A run directory, whose newest checkpoint is taken, or a checkpoint
-    #[arg(value_name = "RUN_OR_CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Part of the run's text to read; without it val
     #[arg(long, value_enum, conflicts_with = "text")]
     split: Option<Split>,
@@ -59,9 +58,6 @@ pub struct EvalArgs {
     /// How fast it learns with --dynamic: the step of gradient descent after every 20 characters
     #[arg(long, value_name = "X", default_value_t = 0.002, value_parser = rate, requires = "dynamic", allow_negative_numbers = true)]
     rate: f64,
-    /// Take the checkpoint with the lowest validation loss instead of the newest
-    #[arg(long)]
-    best: bool,
     /// Override a key of the run's config, such as data.path for a text that was moved
     #[arg(long = "set", value_name = "KEY=VALUE", allow_hyphen_values = true)]
     overrides: Vec<String>,
@@ -87,10 +83,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &EvalArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
-    let checkpoint = match args.best {
-        true => best_checkpoint(&args.model)?,
-        false => newest_checkpoint(&args.model)?,
-    };
+    let checkpoint = args.model.checkpoint()?;
     let mut model = TextModel::open(&checkpoint, parts)?;
     let own = own_text(&model, &checkpoint, &args.overrides, parts);
     let read = |path: &PathBuf| {

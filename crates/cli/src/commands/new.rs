@@ -30,7 +30,8 @@ pub struct NewArgs {
     /// The text file; several, or a pattern in quotes, are read one after the other
     #[arg(value_name = "TEXT", required = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub texts: Vec<String>,
-    /// How long the run may take, such as 90s, 10min or 1h30min
+    /// How long the run may take, such as 90s, 10min or 1h30min; from 5s to 30days. Where that is more
+    /// than the text is worth, the config stops sooner and says so
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = budget, allow_hyphen_values = true)]
     pub budget: Duration,
     /// The config to write, - for standard output; without it NAME.toml in this directory

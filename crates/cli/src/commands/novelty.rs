@@ -24,7 +24,7 @@ pub fn run(
     parts: &Parts,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let text = SplitText::of_model(&args.model, model, args.text.clone(), parts)?;
+    let text = SplitText::of_model(args.model.path(), model, args.text.clone(), parts)?;
     let plan = NoveltyPlan {
         temperatures: args.temperature.map_or(TEMPERATURES.to_vec(), |only| vec![only]),
         sampler: sampler(args),

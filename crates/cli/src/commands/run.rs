@@ -35,11 +35,17 @@ pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
 }
 
 pub fn resume(args: &ResumeArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
-    if !args.run.exists() {
-        let reason = "there is no such run".into();
-        return Err(Error::NoModel { path: args.run.clone(), reason }.into());
+    let config = args.run.join("config.toml");
+    let reason = match &args.run {
+        run if !run.exists() => Some("there is no such run"),
+        run if !run.is_dir() => Some("not a run directory, but a file"),
+        _ if !config.exists() => Some("not a run directory: it has no config.toml"),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        return Err(Error::NoRun { path: args.run.clone(), reason }.into());
     }
-    let document = open_config(&args.run.join("config.toml"), &args.overrides)?;
+    let document = open_config(&config, &args.overrides)?;
     let mut experiment = Experiment::prepare(&document, parts)?;
     let signals = watch_signals()?;
     let key = |set: &String| set.split('=').next().unwrap_or_default().trim().to_owned();
@@ -94,7 +100,7 @@ fn train(
     if let Err(error) = progress.begin(&path, experiment, first) {
         // Nobody would see what it does.
         run.discard()?;
-        return Err(Failure::Output(error));
+        return Err(Failure::Unseen(error));
     }
     let mut shown = Shown { progress: &mut progress, measuring: &mut measuring, is_said: false };
     let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut shown, &mut signals];
@@ -103,9 +109,11 @@ fn train(
     let outcome = result?;
     ended_by_signal(signals, &path, &outcome, console)?;
     if outcome.stopped && !how.quiet {
-        let _ = writeln!(console.err, "stopped after step {}", outcome.step);
+        let run = shell_word(&path.display().to_string());
+        let _ = writeln!(console.err, "saved after step {}", outcome.step);
+        let _ = writeln!(console.err, "go on with it: cargo cli resume {run}");
     }
-    written.map_err(Failure::Output)?;
+    written.map_err(if outcome.stopped { Failure::Unseen } else { Failure::Output })?;
     if !outcome.stopped {
         measuring.wait()?;
     }

@@ -18,7 +18,7 @@ const FLUSH_EVERY: u64 = 64;
 const STDIN: &str = "standard input";
 
 pub fn run(args: &SampleArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
-    let mut model = TextModel::open(&args.model, parts)?;
+    let mut model = TextModel::open(&args.model.checkpoint()?, parts)?;
     match args {
         SampleArgs { novelty: true, .. } => {
             commands::novelty::run(args, &mut model, parts, console)
@@ -49,12 +49,12 @@ fn write_samples(
         model.prime(&args.prime)?;
         let _ = writeln!(console.err, "seed {seed}");
         let mut text = Text::new(args, 500, seed);
-        let repeats = text.write(model, &mut out).map_err(Failure::Output)?;
-        if 1 < args.count {
+        let end = text.write(model, &mut out).map_err(Failure::Output)?;
+        if 1 < args.count && end != End::Line {
             out.write_all(b"\n").map_err(Failure::Output)?;
         }
         out.flush().map_err(Failure::Output)?;
-        if repeats {
+        if end == End::Repeats {
             say_that_it_repeats(console.err);
         }
     }
@@ -63,6 +63,17 @@ fn write_samples(
 
 fn say_that_it_repeats(err: &mut dyn Write) {
     let _ = writeln!(err, "stopped: every character that could come next repeats a span");
+}
+
+/// How a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is as long as was asked for, or what was to stop it came.
+    Here,
+    /// What stopped it is a line end.
+    Line,
+    /// There was nothing left to write but what repeats a span.
+    Repeats,
 }
 
 /// A text while it is written.
@@ -89,11 +100,10 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Writes up to `length` symbols. Returns whether there was nothing left to write but what repeats
-    /// a span.
-    fn write(&mut self, model: &mut TextModel, out: &mut impl Write) -> io::Result<bool> {
+    /// Writes up to `length` symbols.
+    fn write(&mut self, model: &mut TextModel, out: &mut impl Write) -> io::Result<End> {
         let longest_stop = self.args.stop.iter().map(String::len).max().unwrap_or(0);
-        let (mut tail, mut repeats) = (String::new(), false);
+        let (mut tail, mut how) = (String::new(), End::Here);
         for written in 1..=self.length {
             let (sampler, rng) = (&self.sampler, &mut self.rng);
             let symbol = match &self.said {
@@ -101,13 +111,14 @@ impl<'a> Text<'a> {
                 Some(said) => model.write_unless(|text| said.would_repeat(text), sampler, rng),
             };
             let Some(symbol) = symbol else {
-                repeats = true;
+                how = End::Repeats;
                 break;
             };
             out.write_all(symbol.as_bytes())?;
             self.said.iter_mut().for_each(|said| said.push(symbol));
             tail.push_str(symbol);
             if self.args.stop.iter().any(|stop| tail.ends_with(stop.as_str())) {
+                how = if tail.ends_with('\n') { End::Line } else { End::Here };
                 break;
             }
             // Only as much as the longest stop is long can matter.
@@ -122,7 +133,7 @@ impl<'a> Text<'a> {
             out.write_all(end.as_bytes())?;
             self.said.iter_mut().for_each(|said| said.push(end));
         }
-        Ok(repeats)
+        Ok(how)
     }
 }
 
@@ -167,9 +178,12 @@ fn converse(
             }
             Err(error) => return Err(error.into()),
         }
-        let repeats = text.write(model, &mut out).map_err(Failure::Output)?;
-        out.write_all(b"\n").and_then(|()| out.flush()).map_err(Failure::Output)?;
-        if repeats {
+        let end = text.write(model, &mut out).map_err(Failure::Output)?;
+        if end != End::Line {
+            out.write_all(b"\n").map_err(Failure::Output)?;
+        }
+        out.flush().map_err(Failure::Output)?;
+        if end == End::Repeats {
             say_that_it_repeats(console.err);
         }
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 use tensor_core::Real;
 
 use self::page::Page;
+use crate::args::ModelArgs;
 use crate::failure::printable;
 use crate::progress::Meter;
 use crate::{Console, Failure};
@@ -43,9 +44,8 @@ nats_per_char, bits_per_char, perplexity, opening, step and digest.
 A character that the model never saw is an error, unless its tokenizer reads every text (byte and
 char_byte): then it costs what its bytes cost together.")]
 pub struct ScoreArgs {
-    /// A run directory, whose newest checkpoint is taken, or a checkpoint
-    #[arg(value_name = "RUN_OR_CHECKPOINT")]
-    pub model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// The text, in UTF-8; - is standard input
     pub file: PathBuf,
     /// Write a page that colours the text by surprise; it needs nothing but a browser
@@ -78,7 +78,7 @@ const EXCERPT: usize = 60;
 const REDRAW: usize = 20_000;
 
 pub fn run(args: &ScoreArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
-    let mut model = TextModel::open(&args.model, parts)?;
+    let mut model = TextModel::open(&args.model.checkpoint()?, parts)?;
     let is_stdin = args.file == Path::new("-");
     let name = if is_stdin { "standard input".into() } else { args.file.display().to_string() };
     let corpus = match is_stdin {
