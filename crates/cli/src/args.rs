@@ -13,6 +13,7 @@ use crate::commands::metrics::MetricsArgs;
 use crate::commands::new::NewArgs;
 use crate::commands::report::ReportArgs;
 use crate::commands::score::ScoreArgs;
+use crate::commands::sweep::SweepArgs;
 
 /// Trains character-level recurrent language models from one TOML config, and writes text with them.
 #[derive(Debug, Parser)]
@@ -27,6 +28,7 @@ pub enum Command {
     New(NewArgs),
     Run(RunArgs),
     Resume(ResumeArgs),
+    Sweep(SweepArgs),
     Sample(SampleArgs),
     Score(ScoreArgs),
     Eval(EvalArgs),

@@ -99,6 +99,7 @@ fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Re
         Command::Metrics(args) => commands::metrics::run(&args, console),
         Command::Completions(args) => commands::completions::run(&args, console),
         Command::Man(args) => commands::man::run(&args, console),
+        Command::Sweep(args) => commands::sweep::run(&args, parts, console),
         Command::Report(args) => commands::report::run(&args, parts, console),
     }
 }

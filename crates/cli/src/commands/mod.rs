@@ -12,3 +12,4 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod score;
+pub mod sweep;

@@ -15,7 +15,7 @@ use crate::signals::Signals;
 use crate::{Console, Failure};
 
 /// Where runs are that nobody gave a place.
-const RUNS: &str = "runs";
+pub const RUNS: &str = "runs";
 
 pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
     let document = open_config(&args.config, &args.overrides)?;
@@ -213,7 +213,7 @@ fn ended_by_signal(
 }
 
 /// Before the first file is written: a limit on their size is a signal too.
-fn watch_signals() -> Result<&'static Signals, Error> {
+pub fn watch_signals() -> Result<&'static Signals, Error> {
     let failed = |source| Error::Io { path: "process".into(), action: "watch for signals", source };
     Signals::watch().map_err(failed)
 }
