@@ -474,6 +474,35 @@ mod tests {
     }
 
     #[test]
+    fn a_product_can_fill_some_columns() {
+        let (a, b) = (integers(3, 4, 1), integers(4, 5, 2));
+        let mut c = Array2::from_elem((3, 9), f64::NAN);
+        let values = c.as_slice_mut().expect("contiguous");
+        let whole = StridedMut { values, dim: (3, 9), stride: 9 };
+        gemm(a.view(), &packed(b.view()), whole.columns(2..7));
+        let expected = naive(a.view(), b.view(), &Array2::zeros((3, 5)));
+        assert_eq!(c.slice(ndarray::s![.., 2..7]), expected);
+        assert!(c.slice(ndarray::s![.., ..2]).iter().all(|c| c.is_nan()));
+        assert!(c.slice(ndarray::s![.., 7..]).iter().all(|c| c.is_nan()));
+    }
+
+    #[test]
+    fn packed_len_is_what_a_packed_matrix_takes() {
+        for (k, n) in [(1, 1), (3, 5), (7, 64), (2, 65), (5, 200)] {
+            let packed = packed(integers(k, n, 0).view());
+            assert_eq!(packed.values.len(), packed_len::<f64>(k, n));
+            assert!(k * n <= packed_len::<f64>(k, n));
+        }
+    }
+
+    #[test]
+    fn vectors_add_as_far_as_the_shorter_goes() {
+        let mut y = [1.0, 10.0, 100.0];
+        add(&[2.0, 3.0], &mut y);
+        assert_eq!(y, [3.0, 13.0, 100.0]);
+    }
+
+    #[test]
     fn column_sums_accumulate() {
         let mut out = [1.0, 10.0];
         add_column_sums(Array2::from(vec![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).view(), &mut out);
