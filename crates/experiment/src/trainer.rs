@@ -161,7 +161,8 @@ impl<'e, T: Dtype> Trainer<'e, T> {
                 return Err(diverged(format!("the gradient of `{name}`")));
             }
             (Verdict::Step, None) => {
-                self.optimizer.update(step, learning_rate, &mut self.theta, &self.grads);
+                let (theta, grads, pool) = (&mut self.theta, &self.grads, self.model.pool());
+                self.optimizer.update_with(step, learning_rate, theta, grads, pool);
                 self.take_average(step);
                 if !self.is_finite() {
                     let tensor = self.not_finite(&self.theta).or(self.not_finite(&self.average));

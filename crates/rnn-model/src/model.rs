@@ -193,6 +193,11 @@ impl<T: Real> Model<T> {
         }
     }
 
+    /// The threads that work on a window, for what else there is to do between windows.
+    pub fn pool(&mut self) -> &mut Pool {
+        &mut self.pool
+    }
+
     /// The tensors in `theta` and in the gradients.
     pub fn layout(&self) -> &Layout {
         &self.layout

@@ -15,6 +15,7 @@ mod rmsprop;
 mod sgd;
 
 use registry::{Entry, Part, Registry};
+use tensor_core::pool::Pool;
 use tensor_core::{Layout, Real};
 
 pub use adadelta::Adadelta;
@@ -34,6 +35,18 @@ pub trait Optimizer<T: Real>: Send {
     /// Takes one step. `step` counts from 1, `params` is overwritten, and both slices are laid out
     /// as the optimizer was built for. Allocates nothing.
     fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]);
+
+    /// The same step, with threads for an optimizer that computes much. No bit depends on their number.
+    fn update_with(
+        &mut self,
+        step: u64,
+        learning_rate: f64,
+        params: &mut [T],
+        grads: &[T],
+        _pool: &mut Pool,
+    ) {
+        self.update(step, learning_rate, params, grads);
+    }
 
     /// Everything that has to survive a restart, by name, in slices of fixed length.
     fn state(&mut self) -> Vec<(&'static str, &mut [T])>;

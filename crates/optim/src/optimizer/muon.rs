@@ -128,6 +128,17 @@ struct State<T> {
 
 impl<T: Real> Optimizer<T> for State<T> {
     fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+        self.update_with(step, learning_rate, params, grads, &mut Pool::default());
+    }
+
+    fn update_with(
+        &mut self,
+        step: u64,
+        learning_rate: f64,
+        params: &mut [T],
+        grads: &[T],
+        pool: &mut Pool,
+    ) {
         let Muon { momentum: beta, nesterov, adjust_lr_fn, betas, eps, weight_decay } = self.keys;
         let keep = T::from_f64(1.0 - learning_rate * weight_decay.get());
         let (keep_m, take_m) = (T::from_f64(beta.get()), T::from_f64(1.0 - beta.get()));
@@ -146,7 +157,8 @@ impl<T: Real> Optimizer<T> for State<T> {
                         *u = if nesterov { keep_m * *m + take_m * *g } else { *m };
                     }
                     let lr = T::from_f64(learning_rate * adjust_lr_fn.scale(rows, cols));
-                    for (p, u) in params.iter_mut().zip(self.workspace.orthogonalize(rows, cols)) {
+                    let u = self.workspace.orthogonalize(rows, cols, pool);
+                    for (p, u) in params.iter_mut().zip(u) {
                         *p = keep * *p - lr * *u;
                     }
                 }
@@ -191,12 +203,12 @@ impl<T: Real> Workspace<T> {
     }
 
     /// `NS` of the `[rows, cols]` that `x` begins with, which is overwritten.
-    fn orthogonalize(&mut self, rows: usize, cols: usize) -> &[T] {
+    fn orthogonalize(&mut self, rows: usize, cols: usize, pool: &mut Pool) -> &[T] {
         let (len, short) = (rows * cols, rows.min(cols));
         let (mut x, mut next) = (&mut self.x[..len], &mut self.next[..len]);
         let gram = &mut self.gram[..short * short];
         let polynomial = &mut self.polynomial[..short * short];
-        let (packed, pool) = (&mut self.packed, &mut Pool::default());
+        let packed = &mut self.packed;
         let [a, b, c] = QUINTIC.map(T::from_f64);
 
         let scale = T::from_f64(1.0 / norm(x).max(LEAST_NORM));
@@ -209,13 +221,17 @@ impl<T: Real> Workspace<T> {
             let is_wide = rows <= cols;
             if is_wide {
                 packed.pack_transposed(view(x, rows), pool);
-                gemm(view(x, rows), packed, view_mut(gram, short));
+                product(x, packed, gram, rows, pool);
             } else {
                 gram.fill(T::ZERO);
-                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), 0);
+                let each = share(short, pool);
+                pool.each(gram.chunks_mut(each * short).enumerate(), |(part, gram)| {
+                    let gram = view_mut(gram, gram.len() / short);
+                    gemm_tn_acc(view(x, rows), view(x, rows), gram, part * each);
+                });
             }
             packed.pack(view(gram, short), pool);
-            gemm(view(gram, short), packed, view_mut(polynomial, short));
+            product(gram, packed, polynomial, short, pool);
             for (square, gram) in polynomial.iter_mut().zip(&*gram) {
                 *square = b * *gram + c * *square;
             }
@@ -224,15 +240,28 @@ impl<T: Real> Workspace<T> {
             }
             if is_wide {
                 packed.pack(view(x, rows), pool);
-                gemm(view(polynomial, short), packed, view_mut(next, rows));
+                product(polynomial, packed, next, rows, pool);
             } else {
                 packed.pack(view(polynomial, short), pool);
-                gemm(view(x, rows), packed, view_mut(next, rows));
+                product(x, packed, next, rows, pool);
             }
             std::mem::swap(&mut x, &mut next);
         }
         x
     }
+}
+
+/// `C ← A·B` for an `A` of `rows` rows, of which each thread takes some.
+fn product<T: Real>(a: &[T], b: &Packed<T>, c: &mut [T], rows: usize, pool: &mut Pool) {
+    let (each, k, n) = (share(rows, pool), a.len() / rows, c.len() / rows);
+    pool.each(a.chunks(each * k).zip(c.chunks_mut(each * n)), |(a, c)| {
+        gemm(view(a, a.len() / k), b, view_mut(c, c.len() / n));
+    });
+}
+
+/// Rows for each thread, in whole tiles of the kernel.
+fn share(rows: usize, pool: &Pool) -> usize {
+    rows.div_ceil(pool.threads()).next_multiple_of(6)
 }
 
 fn view<T>(values: &[T], rows: usize) -> ArrayView2<'_, T> {
@@ -253,7 +282,7 @@ mod tests {
     fn orthogonalized(rows: usize, cols: usize, x: &[f64]) -> Vec<f64> {
         let mut workspace = Workspace::new([Shape::Matrix(rows, cols)].into_iter());
         workspace.x.copy_from_slice(x);
-        workspace.orthogonalize(rows, cols).to_vec()
+        workspace.orthogonalize(rows, cols, &mut Pool::default()).to_vec()
     }
 
     #[test]
@@ -306,6 +335,26 @@ mod tests {
         let state: Vec<_> = state.collect();
         assert_eq!(state[0], ("momentum", vec![2.0; 6]));
         assert_eq!((state[1].1.len(), state[2].1.len()), (4, 4));
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let mut layout = Layout::default();
+        layout.push(None, [("w", Shape::Matrix(20, 50)), ("v", Shape::Matrix(50, 20))]);
+        let grads: Vec<f32> = (0..layout.len()).map(|i| (i as f32 * 0.7).sin()).collect();
+        let moved = |threads| {
+            let (mut params, mut pool) = (vec![0.5_f32; layout.len()], Pool::new(threads));
+            let mut optimizer = Muon::default().optimizer(&layout);
+            for step in 1..4 {
+                optimizer.update_with(step, 0.1, &mut params, &grads, &mut pool);
+            }
+            params
+        };
+        let alone = moved(1);
+        assert!(alone.iter().all(|param| param.is_finite() && *param != 0.5));
+        for threads in [2, 3, 7] {
+            assert_eq!(moved(threads), alone, "{threads} threads");
+        }
     }
 
     #[test]
