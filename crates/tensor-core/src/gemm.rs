@@ -474,6 +474,22 @@ mod tests {
     }
 
     #[test]
+    fn matrices_of_several_blocks_each_way_give_their_product() {
+        for (m, k, n) in [(53, 300, 300), (53, 30, 300), (49, 520, 5)] {
+            let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
+            let mut out = c.clone();
+            let (mut upper, mut lower) = out.view_mut().split_at(ndarray::Axis(0), 7);
+            gemm_tn_acc(transposed(&a).view(), b.view(), upper.view_mut(), 0);
+            gemm_tn_acc(transposed(&a).view(), b.view(), lower.view_mut(), 7);
+            let expected = naive(a.view(), b.view(), &c);
+            assert_eq!(out, expected);
+            let mut out = c.clone();
+            gemm_acc(a.view(), &packed(b.view()), out.view_mut());
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
     fn a_product_can_fill_some_columns() {
         let (a, b) = (integers(3, 4, 1), integers(4, 5, 2));
         let mut c = Array2::from_elem((3, 9), f64::NAN);
