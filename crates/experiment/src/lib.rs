@@ -78,7 +78,7 @@ pub use run_dir::{Resumed, RunDir};
 pub use schema::schema;
 pub use speed::{Speed, Turns, duration, in_time};
 pub use split_text::SplitText;
-pub use sweep::{Axis, Combination, Standing, Sweep, SweepEvent, combinations, is_free};
+pub use sweep::{Axis, Combination, Ended, Standing, Sweep, SweepEvent, combinations, is_free};
 pub use text_model::{Reading, Summary, TextModel};
 pub use train::{Outcome, train, train_from};
 pub use trainer::{StepReport, Trainer};

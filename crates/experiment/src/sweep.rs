@@ -126,14 +126,24 @@ pub struct Standing {
     /// Number of trained parameters.
     pub parameters: usize,
     /// Why it ended before its last step, if it did.
-    pub ended: Option<String>,
+    pub ended: Option<Ended>,
+}
+
+/// Why a run ended before its last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A value was no longer finite at this step.
+    Diverged(u64),
+    /// The validation loss had not improved for `train.patience` evaluations.
+    OutOfPatience,
 }
 
 impl Standing {
-    /// By loss, and runs without one last; where losses are equal, in the order of the sweep.
-    fn rank(&self) -> (f64, usize) {
-        let usable = self.ended.is_none() || self.best.is_some();
-        (self.best.filter(|_| usable).map_or(f64::INFINITY, |(_, nats)| nats), self.index)
+    /// By loss, those that diverged or have none last; where losses are equal, in the order of the
+    /// sweep.
+    fn rank(&self) -> (bool, f64, usize) {
+        let diverged = matches!(self.ended, Some(Ended::Diverged(_)));
+        (diverged, self.best.map_or(f64::INFINITY, |(_, nats)| nats), self.index)
     }
 }
 
@@ -291,13 +301,13 @@ impl Sweep {
         let before = checkpoint.as_ref().and_then(|checkpoint| checkpoint.best());
         match train_from(&experiment, checkpoint.as_ref(), &mut [&mut run, &mut watch]) {
             Ok(outcome) => {
-                let patience = outcome.out_of_patience.then(|| "out of patience".to_owned());
+                let ended = outcome.out_of_patience.then_some(Ended::OutOfPatience);
                 let (step, best) = (outcome.step, outcome.best);
-                Ok(Standing { index, step, best, parameters, ended: patience })
+                Ok(Standing { index, step, best, parameters, ended })
             }
             // It is out of the race, and the others go on.
             Err(Error::Diverged { step, .. }) => {
-                let ended = Some(format!("diverged at step {step}"));
+                let ended = Some(Ended::Diverged(step));
                 Ok(Standing { index, step, best: before, parameters, ended })
             }
             Err(error) => Err(error),
@@ -387,17 +397,18 @@ mod tests {
     }
 
     #[test]
-    fn runs_without_a_loss_are_last_and_equal_ones_in_order() {
-        let run = |index, nats: Option<f64>, ended: Option<&str>| Standing {
-            index,
-            step: 1,
-            best: nats.map(|nats| (1, nats)),
-            parameters: 1,
-            ended: ended.map(str::to_owned),
+    fn runs_that_diverged_are_last_and_equal_ones_in_order() {
+        let run = |index, nats: Option<f64>, ended| {
+            let best = nats.map(|nats| (1, nats));
+            Standing { index, step: 1, best, parameters: 1, ended }
         };
-        let mut runs =
-            [run(0, None, Some("diverged")), run(2, Some(1.5), None), run(1, Some(1.5), None)];
+        let mut runs = [
+            run(0, Some(1.0), Some(Ended::Diverged(5))),
+            run(3, None, None),
+            run(2, Some(1.5), None),
+            run(1, Some(1.5), Some(Ended::OutOfPatience)),
+        ];
         runs.sort_by(|a, b| a.rank().partial_cmp(&b.rank()).expect("comparable"));
-        assert_eq!(runs.map(|run| run.index), [1, 2, 0]);
+        assert_eq!(runs.map(|run| run.index), [1, 2, 3, 0]);
     }
 }

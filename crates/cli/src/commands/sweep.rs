@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use data_io::durable;
 use experiment::{
-    Axis, Error, Parts, Record, Standing, Sweep, SweepEvent, combinations, duration, is_free,
-    open_config,
+    Axis, Ended, Error, Parts, Record, Standing, Sweep, SweepEvent, combinations, duration,
+    is_free, open_config,
 };
 use report::Run;
 use serde::Serialize;
@@ -160,9 +160,16 @@ fn so_far(standing: &Standing) -> String {
         Some((step, nats)) => format!("best {} at step {step}", loss(nats)),
         None => "not validated".into(),
     };
-    match &standing.ended {
-        Some(why) => format!("{why}, {best}"),
+    match standing.ended {
+        Some(why) => format!("{}, {best}", in_words(why)),
         None => format!("at step {}, {best}", standing.step),
+    }
+}
+
+fn in_words(why: Ended) -> String {
+    match why {
+        Ended::Diverged(step) => format!("diverged at step {step}"),
+        Ended::OutOfPatience => "out of patience".into(),
     }
 }
 
@@ -192,7 +199,7 @@ impl Row {
             step: standing.step,
             secs: timing.map(|timing| timing.elapsed_secs),
             parameters: standing.parameters,
-            ended: standing.ended.clone(),
+            ended: standing.ended.map(in_words),
         }
     }
 }
