@@ -144,6 +144,28 @@ fn a_sweep_that_is_stopped_again_and_again_ends_as_one_that_was_not() {
 }
 
 #[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_taken() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let sweep = sweep(directory.path().join("sweep"), false);
+    let expected = to_end(&sweep);
+    let run = sweep.run_path(2);
+    let whole = files(&run);
+    let newest = run.join("checkpoints/step-00000060.safetensors");
+    let bytes = fs::read(&newest).expect("there");
+    fs::write(&newest, &bytes[..bytes.len() - 1]).expect("writable");
+    let mut damaged = Vec::new();
+    let mut hear = |event| {
+        if let SweepEvent::Damaged { index, what } = event {
+            damaged.push((index, what));
+        }
+    };
+    let found = sweep.run(&Parts::builtin(), &|| false, &mut hear).expect("it goes on");
+    assert_eq!(found, Some(expected));
+    assert_eq!(files(&run), whole);
+    assert!(matches!(&damaged[..], [(2, what)] if what.contains("step-00000060")), "{damaged:?}");
+}
+
+#[test]
 fn a_run_that_diverges_is_last_and_the_others_go_on() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut sweep = sweep(directory.path().join("sweep"), false);

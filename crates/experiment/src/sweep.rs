@@ -159,6 +159,13 @@ pub enum SweepEvent {
     },
     /// A run has come there.
     Reached(Standing),
+    /// A checkpoint of a run is damaged, and the one before it taken.
+    Damaged {
+        /// Its place in the sweep.
+        index: usize,
+        /// Where and what.
+        what: String,
+    },
     /// A run was validated.
     Eval {
         /// Its place in the sweep.
@@ -293,6 +300,10 @@ impl Sweep {
         let path = self.run_path(index);
         let resumed = RunDir::resume(&path, &experiment, &Permitted::default())?;
         let (mut run, checkpoint) = (resumed.run, resumed.checkpoint);
+        for error in &resumed.damaged {
+            let what = format!("{}: {error}", error.place());
+            let _ = watch.events.send(SweepEvent::Damaged { index, what });
+        }
         let parameters = experiment.n_params();
         if let Some(checkpoint) = checkpoint.as_ref().filter(|it| watch.until <= it.step()) {
             let (step, best) = (checkpoint.step(), checkpoint.best());

@@ -97,6 +97,9 @@ pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result
     let err = &mut *console.err;
     let mut hear = |event| {
         let _ = match event {
+            SweepEvent::Damaged { index, what } => {
+                writeln!(err, "warning: {}  {}", name(index), printable(&what))
+            }
             _ if args.quiet => Ok(()),
             SweepEvent::Rung { runs: 1, step } => writeln!(err, "one run to step {step}"),
             SweepEvent::Rung { runs, step } => writeln!(err, "{runs} runs to step {step}"),
