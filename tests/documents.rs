@@ -169,8 +169,14 @@ impl Place {
         let place = Self { directory: tempfile::tempdir().expect("a directory") };
         let path = place.directory.path();
         fs::create_dir_all(path.join("configs/data")).expect("made");
-        for file in ["configs/karpathy.toml", "configs/schema.json", "configs/data/input.txt"] {
-            fs::copy(project(file), path.join(file)).expect("copied");
+        for directory in ["configs", "configs/data"] {
+            for file in fs::read_dir(project(directory)).expect("there") {
+                let file = file.expect("readable");
+                if file.path().is_file() {
+                    let to = path.join(directory).join(file.file_name());
+                    fs::copy(file.path(), to).expect("copied");
+                }
+            }
         }
         fs::copy(project("configs/data/input.txt"), path.join("my.txt")).expect("copied");
         if has_config {

@@ -228,7 +228,7 @@ fn texts_that_cannot_be_scored_are_refused_by_their_place() {
         "convert it, as in `iconv -f LATIN1 -t UTF-8 OLD > NEW`",
     );
     check("empty.txt", Some(b""), "empty.txt: the text is empty", "put some text into it");
-    let missing = "check the path; in a config, data.path is relative to its file";
+    let missing = "check the path; that of a config leads from its file, and --set data.path=FILE overrides it";
     check(
         "none.txt",
         None,

@@ -330,7 +330,7 @@ impl Error {
                 "give a text file, or a pattern in which * stands for any characters of a name".into()
             }
             Self::Text(TextError::Read { .. }) => {
-                "check the path; in a config, data.path is relative to its file".into()
+                "check the path; that of a config leads from its file, and --set data.path=FILE overrides it".into()
             }
             Self::Text(TextError::NoMatch { .. } | TextError::Pattern { .. }) => {
                 "data.path is relative to the config file; in it * stands for any characters of a name".into()
