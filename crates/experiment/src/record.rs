@@ -85,21 +85,30 @@ impl Record {
     /// # Errors
     /// If it is none, or a log cannot be read, or has a line that no run of this version writes.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let reason = match path {
-            _ if !path.exists() => Some("there is no such run"),
-            _ if !path.join(CONFIG).exists() => Some("not a run directory: it has no config.toml"),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            return Err(Error::NoRun { path: path.to_owned(), reason });
-        }
         Ok(Self {
-            config: open_config(&path.join(CONFIG), &[])?,
+            config: open_run(path, &[])?,
             metrics: lines(&path.join(METRICS))?,
             timing: lines(&path.join(TIMING))?,
             samples: samples(&read(&path.join(SAMPLES))?),
             path: path.to_owned(),
         })
+    }
+}
+
+/// Reads the config of a run directory, with overrides.
+///
+/// # Errors
+/// If it is no run directory, or its config cannot be read.
+pub fn open_run(path: &Path, overrides: &[String]) -> Result<Document, Error> {
+    let config = path.join(CONFIG);
+    let reason = match path {
+        _ if !path.exists() => Some("there is no such run"),
+        _ if !config.exists() => Some("not a run directory: it has no config.toml"),
+        _ => None,
+    };
+    match reason {
+        Some(reason) => Err(Error::NoRun { path: path.to_owned(), reason }),
+        None => open_config(&config, overrides),
     }
 }
 

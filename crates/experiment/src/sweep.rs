@@ -71,7 +71,6 @@ pub fn combinations(axes: &[Axis]) -> Vec<Combination> {
     let mut all = vec![Vec::new()];
     for axis in axes {
         let with = |before: &Vec<String>| {
-            let before = before.clone();
             let value = |value| [&before[..], &[format!("{}={value}", axis.key)]].concat();
             axis.values.iter().map(value).collect::<Vec<_>>()
         };
@@ -182,7 +181,7 @@ impl Sweep {
     ///
     /// # Errors
     /// On the first one that is not.
-    pub fn check(&self, parts: &Parts) -> Result<Vec<Config>, Error> {
+    fn check(&self, parts: &Parts) -> Result<Vec<Config>, Error> {
         let check = |combination: &Combination| {
             let config = Config::parse(&self.document(combination)?, parts)?;
             if config.eval.every.get() == 0 || config.data.split[1].get() == 0.0 {
@@ -211,7 +210,7 @@ impl Sweep {
     /// Runs all of it, or goes on where it stopped, and returns the runs with the best one first.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and on the first error of a run other than that it diverged, after
+    /// If a combination is no config, or has no validation losses, before anything is run; and on the first error of a run other than that it diverged, after
     /// those beside it have stopped with a checkpoint. `None` if it was `stopped`.
     pub fn run(
         &self,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use experiment::{
     Checkpoint, Error, Event, Experiment, Flow, Measuring, Observer, Outcome, Parts, Permitted,
-    Resumed, RunDir, Yardsticks, duration, open_config, train_from,
+    Resumed, RunDir, Yardsticks, duration, open_config, open_run, train_from,
 };
 
 use crate::args::{ChangedArgs, HowArgs, ResumeArgs, RunArgs};
@@ -35,17 +35,7 @@ pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
 }
 
 pub fn resume(args: &ResumeArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = args.run.join("config.toml");
-    let reason = match &args.run {
-        run if !run.exists() => Some("there is no such run"),
-        run if !run.is_dir() => Some("not a run directory, but a file"),
-        _ if !config.exists() => Some("not a run directory: it has no config.toml"),
-        _ => None,
-    };
-    if let Some(reason) = reason {
-        return Err(Error::NoRun { path: args.run.clone(), reason }.into());
-    }
-    let document = open_config(&config, &args.overrides)?;
+    let document = open_run(&args.run, &args.overrides)?;
     let mut experiment = Experiment::prepare(&document, parts)?;
     let signals = watch_signals()?;
     let key = |set: &String| set.split('=').next().unwrap_or_default().trim().to_owned();

@@ -91,7 +91,6 @@ pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result
         threads: args.threads.unwrap_or((all / args.jobs).max(1)),
         halving: args.halving,
     };
-    sweep.check(parts)?;
     let signals = watch_signals()?;
     let name = |index: usize| printable(&sweep.combinations[index].name);
     let err = &mut *console.err;
