@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 /// Text that is looked at together: most of it is ASCII even where not all is.
 const STRETCH: usize = 4096;
+/// Code points that are counted together, about those of a script.
+const PAGE: usize = 256;
 
 /// Occurrences of characters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// By code point, up to the largest that was seen.
-    occurrences: Vec<usize>,
+    /// By code point; a page none of which was seen takes no memory.
+    pages: Vec<Option<Box<[usize; PAGE]>>>,
 }
 
 impl Counts {
@@ -46,17 +48,24 @@ impl Counts {
     }
 
     fn of(&mut self, code: usize) -> &mut usize {
-        if self.occurrences.len() <= code {
-            self.occurrences.resize(code + 1, 0);
+        let (page, offset) = (code / PAGE, code % PAGE);
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
         }
-        &mut self.occurrences[code]
+        &mut self.pages[page].get_or_insert_with(|| Box::new([0; PAGE]))[offset]
     }
 
     /// The characters that occur, in order.
     pub(crate) fn into_map(self) -> BTreeMap<char, usize> {
-        let symbol = |(code, n): (usize, usize)| {
-            (0 < n).then(|| (char::from_u32(code as u32).expect("it was one"), n))
-        };
-        self.occurrences.into_iter().enumerate().filter_map(symbol).collect()
+        let mut map = BTreeMap::new();
+        for (page, counts) in self.pages.iter().enumerate() {
+            for (offset, n) in counts.iter().flat_map(|counts| counts.iter().enumerate()) {
+                if 0 < *n {
+                    let code = (page * PAGE + offset) as u32;
+                    map.insert(char::from_u32(code).expect("it was one"), *n);
+                }
+            }
+        }
+        map
     }
 }
