@@ -16,7 +16,7 @@ const ENOUGH: f64 = 0.95;
 /// Where each survivor stands with its reason, under a heading with its file.
 const EXPLAINED: &str = "docs/quality.md";
 /// Tests that need seconds and catch little that others do not: the first pass goes without.
-const SLOW: [&str; 3] = ["finite_differences", "planted_gradients", "precision"];
+const SLOW: [&str; 4] = ["dual_numbers", "finite_differences", "planted_gradients", "precision"];
 
 /// Arguments of `cargo xtask mutants`.
 #[derive(clap::Args)]

@@ -1,12 +1,9 @@
 //! From a text to a config that suits it and fills a budget of time on this machine.
 //!
-//! The recipe is one layer of LSTM, Adam, a learning rate that goes up and down to nothing, and as large
-//! a state as the budget can train. The text decides the rest: what a symbol is, where a document ends,
-//! how much there is to overfit to. Sizes are chosen by measured [`Speed`], steps last, so that the run
-//! takes the budget.
-//!
-//! Tried on Tiny Shakespeare in a minute on two cores: 1×192 at 0.004 ends at 1.76 nats a character,
-//! 1×256 at 0.003 for 2400 steps at 1.72. The other constants are judgement.
+//! The recipe is one layer of LSTM, Muon, a learning rate that goes down to nothing as a cosine, and as
+//! large a state as the budget can train. The text decides the rest: what a symbol is, where a document
+//! ends, how much there is to overfit to. Sizes are chosen by measured [`Speed`], steps last, so that the
+//! run takes the budget. `docs/results.md` has what the constants were found by; others are judgement.
 
 mod text;
 
@@ -39,16 +36,20 @@ const SPARE: f64 = 0.03;
 
 // What stays the same for every text.
 
-/// Of Adam, at its greatest.
-const LEARNING_RATE: f64 = 0.004;
+/// Of Muon, at its greatest.
+const LEARNING_RATE: f64 = 0.07;
+/// Of Muon: what a run of a thousand steps has time for.
+const MOMENTUM: f64 = 0.9;
+/// Share of the steps over which the learning rate rises, and the most steps it takes.
+const WARMUP: (f64, u64) = (0.05, 50);
 /// Time steps of a window.
 const SEQ_LEN: u64 = 64;
-/// Lanes of a window. More are no faster, and leave fewer steps.
-const BATCH_SIZE: u64 = 16;
+/// Lanes of a window. A step of Muon costs the same for any number, and more leave fewer steps.
+const BATCH_SIZE: u64 = 32;
 /// Widths of the state that are chosen from.
-const WIDTHS: [u64; 12] = [16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536];
-/// Characters to train on for each parameter: with fewer a smaller model learns more.
-const CHARS_PER_PARAMETER: f64 = 8.0;
+const WIDTHS: [u64; 13] = [16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024, 1536];
+/// Characters to train on for each recurrent weight: with fewer a smaller model learns more.
+const CHARS_PER_WEIGHT: f64 = 16.0;
 /// Parameters for each character of the text: with more it is known by heart before it is understood.
 const PARAMETERS_PER_CHAR: f64 = 4.0;
 /// Passes over the text after which more of them teach nothing, even with dropout.
@@ -198,7 +199,7 @@ impl Plan {
         let secs = self.budget.as_secs_f64() * (1.0 - LOOKING - SPARE);
         let is_trainable = |width: &&u64| {
             let chars = secs * rate / work(**width);
-            CHARS_PER_PARAMETER * work(**width) <= chars
+            CHARS_PER_WEIGHT * recurrent_weights(**width) <= chars
         };
         let widest = self.widest(experiment.train_text().len() as f64);
         let trainable = WIDTHS.iter().rev().find(is_trainable);
@@ -242,10 +243,18 @@ impl Plan {
         self.every = (steps / looks).floor() as u64;
         self.steps = self.every * looks as u64;
         self.dropout = match self.steps as f64 * window / chars_per_epoch {
-            ..12.0 => 0.0,
-            ..30.0 => 0.2,
-            _ => 0.4,
+            ..4.0 => 0.0,
+            ..8.0 => 0.1,
+            ..15.0 => 0.25,
+            ..30.0 => 0.4,
+            _ => 0.5,
         };
+    }
+
+    /// Steps over which the learning rate rises.
+    fn warmup(&self) -> u64 {
+        let (share, most) = WARMUP;
+        ((self.steps as f64 * share) as u64).min(most)
     }
 }
 

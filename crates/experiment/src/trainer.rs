@@ -136,9 +136,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         windows.read(&mut self.text, &mut self.window)?;
         let window = rnn_model::Window { x: self.window.x(), resets: self.window.resets() };
 
-        if self.model.has_masks() {
-            self.model.draw_masks(&mut stream_at(windows.rule().seed, Stream::Dropout, step));
-        }
+        self.model.draw_masks(&mut stream_at(windows.rule().seed, Stream::Dropout, step));
         self.model.forward(&self.theta, window, &self.state);
         let total = self.model.loss(self.window.y(), config.train.loss).to_f64();
         self.grads.fill(T::ZERO);

@@ -106,11 +106,6 @@ pub trait Layer<T: Real>: Send {
     /// Number of values the layer keeps for itself, tape and workspace together.
     fn tape_len(&self) -> usize;
 
-    /// Whether [`draw_masks`](Self::draw_masks) draws anything.
-    fn has_masks(&self) -> bool {
-        true
-    }
-
     /// Draws what is left out of the windows from here on, until it is drawn again.
     fn draw_masks(&mut self, _rng: &mut Rng) {}
 

@@ -238,11 +238,6 @@ impl<T: Real> Model<T> {
         vectors.flat_map(|vector| vector[lane * hidden_size..][..hidden_size].to_vec()).collect()
     }
 
-    /// Whether [`draw_masks`](Self::draw_masks) draws anything.
-    pub fn has_masks(&self) -> bool {
-        self.layers.iter().any(|stacked| stacked.dropout.is_some() || stacked.layer.has_masks())
-    }
-
     /// Draws what dropout leaves out of the windows from here on, until it is drawn again.
     pub fn draw_masks(&mut self, rng: &mut Rng) {
         for Stacked { layer, dropout, .. } in &mut self.layers {

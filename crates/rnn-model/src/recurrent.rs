@@ -840,10 +840,6 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
             + self.drop_connect.len()
     }
 
-    fn has_masks(&self) -> bool {
-        0 < self.drop_connect.len()
-    }
-
     fn draw_masks(&mut self, rng: &mut Rng) {
         self.drop_connect.draw(rng);
     }

@@ -300,10 +300,6 @@ impl<T: Real, C: ScanCell<T>> Layer<T> for Scanned<T, C> {
         rows.iter().map(|rows| rows.len()).sum::<usize>() + self.projection.tape_len()
     }
 
-    fn has_masks(&self) -> bool {
-        false
-    }
-
     fn prepare(&mut self, theta: &[T], x: Input<'_, T>, pool: &mut Pool) {
         self.projection.pack(theta, x, pool);
     }

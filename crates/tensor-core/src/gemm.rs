@@ -229,6 +229,8 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
 ) {
     /// Columns of A that are laid out at a time.
     const A_COLS: usize = ROW_BLOCK;
+    /// Rows of B that are laid out at a time.
+    const ROWS_AT_ONCE: usize = 8;
     let (m, (rows, n)) = (a.ncols(), c.dim());
     if rows == 0 || n == 0 {
         return;
@@ -241,10 +243,18 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
         let cols = B_COLS.min(n - col);
         for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
             let k = b.len() / n;
-            let mut rest = &mut b_block[..];
-            for (first, cols) in grid.panels(cols) {
-                let to = rest.split_off_mut(..k * grid.stride(cols)).expect("room for each panel");
-                T::pack(Pack { b, k, n, is_transposed: false, first: col + first, cols, to });
+            // A few rows at a time, in all their columns: B comes from far, and memory is fast where
+            // it is read in a row.
+            for (begun, b) in b.chunks(ROWS_AT_ONCE * n).enumerate() {
+                let (from, rows) = (begun * ROWS_AT_ONCE, b.len() / n);
+                let mut panel = 0;
+                for (first, cols) in grid.panels(cols) {
+                    let stride = grid.stride(cols);
+                    let to = &mut b_block[panel + from * stride..][..rows * stride];
+                    let first = col + first;
+                    T::pack(Pack { b, k: rows, n, is_transposed: false, first, cols, to });
+                    panel += k * stride;
+                }
             }
             for row in (0..rows).step_by(A_COLS) {
                 let rows = A_COLS.min(rows - row);
@@ -311,6 +321,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Dual;
     use crate::kernel::{self, Grid, plain_pack};
     use crate::simd::Level;
 
@@ -487,6 +498,28 @@ mod tests {
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());
             assert_eq!(out, expected);
         }
+    }
+
+    #[test]
+    fn a_product_of_dual_numbers_carries_the_derivative_of_the_product() {
+        // A' and B' stand in the derivatives: (A·B)' = A'·B + A·B'.
+        let (a, da) = (integers(3, 5, 1), integers(3, 5, 2));
+        let (b, db) = (integers(5, 4, 3), integers(5, 4, 4));
+        let dual = |value: &Array2<f64>, derivative: &Array2<f64>| {
+            Array2::from_shape_fn(value.dim(), |at| Dual {
+                value: value[at],
+                derivative: derivative[at],
+            })
+        };
+        let mut panel = Packed::default();
+        panel.pack(dual(&b, &db).view(), &mut Pool::new(1));
+        let mut c = Array2::from_elem((3, 4), Dual::default());
+        gemm(dual(&a, &da).view(), &panel, c.view_mut());
+        let none = Array2::zeros((3, 4));
+        let product = naive(a.view(), b.view(), &none);
+        let derivative = naive(a.view(), db.view(), &naive(da.view(), b.view(), &none));
+        assert_eq!(c.mapv(|c| c.value), product);
+        assert_eq!(c.mapv(|c| c.derivative), derivative);
     }
 
     #[test]

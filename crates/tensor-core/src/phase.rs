@@ -138,6 +138,8 @@ mod tests {
         for (index, phase) in Phase::ALL.into_iter().enumerate() {
             assert_eq!(phase as usize, index, "{}", phase.name());
         }
+        let names: std::collections::BTreeSet<_> = Phase::ALL.map(Phase::name).into();
+        assert_eq!(names.len(), Phase::ALL.len(), "each has a name of its own");
     }
 
     #[cfg(feature = "phases")]

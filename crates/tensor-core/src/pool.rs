@@ -149,6 +149,7 @@ mod tests {
     fn every_item_is_done_once_whatever_the_number_of_threads() {
         for threads in [1, 2, 3, 7] {
             let mut pool = Pool::new(threads);
+            assert_eq!(pool.threads(), threads);
             let mut values = vec![0_u32; 100];
             for round in 1..=50 {
                 pool.each(values.iter_mut(), |value| *value += 1);
@@ -171,6 +172,24 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(count.into_inner(), 20);
+    }
+
+    #[test]
+    fn all_is_done_when_each_returns_and_a_dropped_pool_leaves_no_thread() {
+        let mut pool = Pool::new(2);
+        let shared = pool.shared.clone().expect("two threads share");
+        let (caller, count) = (thread::current().id(), AtomicUsize::new(0));
+        let both_have_one = std::sync::Barrier::new(2);
+        pool.each(0..2, |_| {
+            both_have_one.wait();
+            if thread::current().id() != caller {
+                thread::sleep(std::time::Duration::from_millis(20));
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(count.into_inner(), 2);
+        drop(pool);
+        assert_eq!(Arc::strong_count(&shared), 1);
     }
 
     #[test]

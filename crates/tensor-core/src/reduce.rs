@@ -128,13 +128,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dot_is_exact_on_integers_around_the_block_size() {
+    fn sums_are_exact_on_integers_around_the_block_size() {
         for len in [0, 1, LANES - 1, LANES, LANES + 1, 5 * LANES + 3] {
             let a: Vec<f64> = (0..len).map(|i| i as f64 + 1.0).collect();
             let b: Vec<f64> = (0..len).map(|i| 3.0 - i as f64).collect();
             let expected: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
             assert_eq!(dot(&a, &b), expected, "length {len}");
+            assert_eq!(sum(&b), b.iter().sum::<f64>(), "length {len}");
             assert_eq!(norm(&a), a.iter().map(|a| a * a).sum::<f64>().sqrt(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn the_largest_is_found_wherever_it_is() {
+        for len in [1, LANES - 1, LANES, LANES + 1, 3 * LANES + 5] {
+            for index in 0..len {
+                let mut values: Vec<f32> = (0..len).map(|i| -3.0 - i as f32).collect();
+                values[index] = -2.0;
+                assert_eq!(maximum(&values), -2.0, "at {index} of {len}");
+            }
         }
     }
 

@@ -29,11 +29,13 @@ impl Level {
     #[inline]
     pub fn get() -> Self {
         static LEVEL: OnceLock<Level> = OnceLock::new();
-        *LEVEL.get_or_init(|| {
-            let wanted = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
-            let allowed = |level: &Self| wanted.is_empty() || level.name() == wanted;
-            Self::all().into_iter().find(allowed).unwrap_or(Self::Plain)
-        })
+        *LEVEL.get_or_init(|| Self::of(&std::env::var(LEVEL_VARIABLE).unwrap_or_default()))
+    }
+
+    /// The level of that name; the best there is if it is empty, and plain if there is none such.
+    fn of(wanted: &str) -> Self {
+        let is_wanted = |level: &Self| wanted.is_empty() || level.name() == wanted;
+        Self::all().into_iter().find(is_wanted).unwrap_or(Self::Plain)
     }
 
     /// Every level of this CPU, the best first.
@@ -75,5 +77,22 @@ impl Level {
             Self::Neon(neon) => neon.vectorize(f),
             Self::Plain => f(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_chosen_by_its_name_and_the_best_by_none() {
+        let names: Vec<_> = Level::all().into_iter().map(Level::name).collect();
+        assert_eq!(names.last(), Some(&"plain"));
+        assert!(names.iter().all(|name| ["avx512", "avx2", "neon", "plain"].contains(name)));
+        for name in &names {
+            assert_eq!(Level::of(name).name(), *name);
+        }
+        assert_eq!(Level::of("").name(), names[0]);
+        assert_eq!(Level::of("mmx").name(), "plain");
     }
 }

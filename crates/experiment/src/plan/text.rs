@@ -7,7 +7,7 @@ use data_io::Kind;
 use registry::value_text;
 use toml::Value;
 
-use super::{Facts, LEARNING_RATE, Plan, Symbols, TINY};
+use super::{Facts, LEARNING_RATE, MOMENTUM, Plan, Symbols, TINY};
 use crate::{in_bytes, in_time};
 
 /// Columns of a comment.
@@ -255,15 +255,14 @@ impl Plan {
 
     fn learning(&self, out: &mut Page) {
         out.section("optimizer");
-        out.key("kind", "\"adam\"", "a step length of its own for each weight");
-        let rate = format!("{:?}", LEARNING_RATE);
+        out.key("kind", "\"muon\"", "moves a matrix along its gradient made orthogonal");
+        let rate = format!("{LEARNING_RATE:?}");
         out.key("learning_rate", &rate, "the greatest; halve it if the loss jumps");
+        let momentum = format!("{MOMENTUM:?}");
+        out.key("momentum", &momentum, "how much of the average gradient is kept each step");
         out.section("schedule");
-        out.key(
-            "kind",
-            "\"one_cycle\"",
-            "up over the first 30 % of the steps, then down to nothing",
-        );
+        out.key("kind", "\"cosine\"", "down to nothing at the last step");
+        out.key("warmup", &self.warmup().to_string(), "steps that it rises over before");
         out.table("transform");
         out.key("kind", "\"clip_norm\"", "no gradient is longer than this");
         out.key("limit", "1.0", "");

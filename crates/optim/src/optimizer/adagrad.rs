@@ -123,5 +123,7 @@ mod tests {
         let keys = Adagrad { weight_decay: NonNegative::new(0.25), ..Adagrad::default() };
         let decayed = trajectory(keys, 0.1, &[[0.5]], [2.0]);
         assert_eq!(decayed, trajectory(Adagrad::default(), 0.1, &[[1.0]], [2.0]));
+        let alone = trajectory(keys, 0.1, &[[0.0]], [2.0]);
+        assert_eq!(alone, trajectory(Adagrad::default(), 0.1, &[[0.5]], [2.0]));
     }
 }

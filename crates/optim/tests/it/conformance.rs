@@ -6,6 +6,7 @@ use optim::{
     builtin_optimizers, builtin_schedules, builtin_transforms,
 };
 use registry::{Chosen, ConfigError, Document, Key, Registry};
+use tensor_core::pool::Pool;
 use tensor_core::{Layout, Real, Shape};
 
 /// A number type that parts are built for.
@@ -225,6 +226,28 @@ fn every_optimizer_computes_the_same_in_f32_and_f64() {
         println!("{keys:60} {worst:.1e}");
         // Parameters below 4 are rounded by up to 2⁻²³ in each of twenty steps.
         assert!(worst <= 20.0 * f64::from(f32::EPSILON), "{keys}: {worst:e}");
+    }
+}
+
+#[test]
+fn every_optimizer_gives_the_same_bits_with_any_pool() {
+    for (keys, part) in optimizers() {
+        let params_after = |threads| {
+            let mut pool = Pool::new(threads);
+            let mut optimizer = f32::optimizer(&*part, &layout());
+            let mut params = numbers::<f32>(0);
+            for step in 1..=5 {
+                optimizer.update_with(step, 0.01, &mut params, &numbers(step), &mut pool);
+            }
+            params
+        };
+        let mut alone = f32::optimizer(&*part, &layout());
+        let mut params = numbers::<f32>(0);
+        for step in 1..=5 {
+            alone.update(step, 0.01, &mut params, &numbers(step));
+        }
+        assert_eq!(params_after(1), params, "{keys}");
+        assert_eq!(params_after(3), params, "{keys}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, Axis, Slice, concatenate};
 use proptest::prelude::*;
-use rnn_model::gradcheck::{Case, Resets, variants};
+use rnn_model::gradcheck::{Case, Resets, Variant, variants};
 use rnn_model::{
     Architecture, BuildLayer, Dims, Layer, LayerOptions, Model, Reduction, Window, builtin_cells,
 };
@@ -52,6 +52,36 @@ proptest! {
     }
 }
 
+proptest! {
+    // Each case starts threads anew for every cell.
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits(case in sizes(), steps in 1_usize..8, seed: u64) {
+        let case = Case { seq_len: steps, steps, ..case };
+        for_every_cell(|cell| {
+            threads_change_no_bit(case, seed, |dims, options| cell.f32(dims, options))
+        })?;
+    }
+}
+
+/// What a layer shows as its outputs is what the layer above, the logits and the next window go by.
+#[test]
+fn the_last_row_of_a_lane_is_the_state_that_is_carried() {
+    let case = Case { layers: 2, batch_size: 3, seq_len: 4, steps: 4, ..plain() };
+    for Variant { name, cell } in variants(&builtin_cells()) {
+        let mut model = case.model(|dims, options| cell.f64(dims, options));
+        let text = Text::random(&model, case, 1);
+        let (_, state) = read(&mut model, &text.theta, text.window(), &text.state);
+        let h: Vec<_> = model.states().into_iter().filter(|(of, _)| of.starts_with('h')).collect();
+        let outputs: Vec<_> = model.outputs().map(|outputs| outputs.to_owned()).collect();
+        assert_eq!([h.len(), outputs.len()], [2, 2], "{name}");
+        for ((_, range), outputs) in h.into_iter().zip(outputs) {
+            let last = (0..3).flat_map(|lane| outputs.row(4 * lane + 3).to_vec());
+            assert_eq!(last.collect::<Vec<_>>(), state[range], "{name}");
+        }
+    }
+}
+
 /// Options, and sizes around and above the width of the partial sums in a dot product, which is 16.
 fn sizes() -> impl Strategy<Value = Case> {
     let sizes = (1_usize..4, 1_usize..9, 1_usize..20, 1_usize..5);
@@ -64,19 +94,24 @@ fn sizes() -> impl Strategy<Value = Case> {
         let embedding_size = if tied { Some(hidden_size) } else { embedding_size };
         let around =
             Architecture { vocab_size, embedding_size, tied, residual, ..Architecture::default() };
-        Case {
-            architecture: around,
-            options: LayerOptions { layer_norm, learned_state, drop_connect },
-            layers,
-            hidden_size,
-            batch_size,
-            seq_len: 1,
-            steps: 1,
-            carried: true,
-            resets: Resets::Never,
-            reduction: Reduction::Sum,
-        }
+        let options = LayerOptions { layer_norm, learned_state, drop_connect };
+        Case { architecture: around, options, layers, hidden_size, batch_size, ..plain() }
     })
+}
+
+fn plain() -> Case {
+    Case {
+        architecture: Architecture { vocab_size: 5, ..Architecture::default() },
+        options: LayerOptions::default(),
+        layers: 1,
+        hidden_size: 6,
+        batch_size: 1,
+        seq_len: 1,
+        steps: 1,
+        carried: true,
+        resets: Resets::Never,
+        reduction: Reduction::Sum,
+    }
 }
 
 fn for_every_cell(
@@ -111,6 +146,31 @@ fn two_windows_equal_one<T: Real>(
     let views: Vec<_> = lanes.iter().map(|lane| lane.view()).collect();
     let joined = concatenate(Axis(0), &views).expect("as wide");
     prop_assert_eq!(bits((joined, state)), bits(whole), "{}", case);
+    Ok(())
+}
+
+fn threads_change_no_bit<T: Real>(
+    case: Case,
+    seed: u64,
+    layer: impl Fn(Dims, LayerOptions) -> Box<dyn Layer<T>>,
+) -> Result<(), TestCaseError> {
+    let run = |threads: usize| {
+        let mut model = case.model(&layer);
+        model.set_threads(threads);
+        assert_eq!(model.pool().threads(), threads.min(case.batch_size), "no more than lanes");
+        let text = Text::random(&model, case, seed);
+        let found = read(&mut model, &text.theta, text.window(), &text.state);
+        model.loss(&text.x, Reduction::Mean);
+        let mut grads = vec![T::ZERO; text.theta.len()];
+        let mut d_state = model.zero_state();
+        model.backward(&text.theta, text.window(), &mut grads, Some(&mut d_state));
+        grads.extend(d_state);
+        (bits(found), grads.into_iter().map(|g| g.to_f64().to_bits()).collect::<Vec<_>>())
+    };
+    let alone = run(1);
+    for threads in [2, 3] {
+        prop_assert_eq!(&run(threads), &alone, "{} threads, {}", threads, case);
+    }
     Ok(())
 }
 
