@@ -61,6 +61,8 @@ pub fn run(args: Args) -> crate::Result {
     let pass = |chosen: &[String], test_options: &[String]| {
         let mut pass = mutants(&args);
         pass.args(chosen).arg("--output").arg(&target);
+        // What is compiled out of a test is not tested.
+        pass.args(["--features", "tensor-core/phases"]);
         // `cargo test` has those before the second `--`, and its tests those behind.
         pass.args(["--", "--tests", "--"]).args(test_options);
         match pass.status()?.code() {

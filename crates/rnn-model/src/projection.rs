@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 use tensor_core::gemm::{Packed, add, gemm, gemm_bias, gemm_tn_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
@@ -134,10 +134,10 @@ pub(crate) fn weight_gradient<T: Real>(
 ) {
     let _phase = enter(Phase::WeightGradients);
     let (rows, width) = (x.ncols(), da.ncols());
-    // Tiles are six rows high.
-    let each = rows.div_ceil(pool.threads()).next_multiple_of(6);
-    pool.each(grads.chunks_mut(each * width).enumerate(), |(chunk, grads)| {
-        let grads = matrix_mut(grads, grads.len() / width, width);
+    // Each reads its columns of `da` and no others, in whole panels of the widest vectors.
+    let each = width.div_ceil(pool.threads()).next_multiple_of(64);
+    let mut grads = matrix_mut(grads, rows, width);
+    pool.each(grads.axis_chunks_iter_mut(Axis(1), each).enumerate(), |(chunk, grads)| {
         gemm_tn_acc(x, da, grads, chunk * each);
     });
 }

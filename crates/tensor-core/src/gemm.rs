@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use crate::kernel::{Left, Pack, Product, ROW_BLOCK, Right, Store, WIDEST};
 use crate::phase::{Phase, enter};
@@ -192,11 +192,11 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]`, and `C` those of its rows that begin at `first`.
-/// Every chain starts at `C`.
+/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]`, and `C` those of its columns that begin at `first`, so
+/// that each thread can compute some. Every chain starts at `C`.
 ///
 /// # Panics
-/// If shapes do not fit or a matrix is not contiguous.
+/// If shapes do not fit, `a` or `b` is not contiguous or a row of `c` is not.
 #[track_caller]
 pub fn gemm_tn_acc<T: Real>(
     a: ArrayView2<'_, T>,
@@ -205,7 +205,7 @@ pub fn gemm_tn_acc<T: Real>(
     first: usize,
 ) {
     assert!(
-        a.nrows() == b.nrows() && first + c.nrows() <= a.ncols() && c.ncols() == b.ncols(),
+        a.nrows() == b.nrows() && first + c.ncols() <= b.ncols() && c.nrows() == a.ncols(),
         "Aᵀ·B: A is {:?}, B {:?}, C {:?} from {first}",
         a.dim(),
         b.dim(),
@@ -229,51 +229,71 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
 ) {
     /// Columns of A that are laid out at a time.
     const A_COLS: usize = ROW_BLOCK;
-    /// Rows of B that are laid out at a time.
-    const ROWS_AT_ONCE: usize = 8;
-    let (m, (rows, n)) = (a.ncols(), c.dim());
-    if rows == 0 || n == 0 {
+    let ((m, all), n) = (c.dim(), b.ncols());
+    if m == 0 || all == 0 {
         return;
     }
-    let (a, b, c) = (flat(&a, "A"), flat(&b, "B"), flat_mut(&mut c));
-    let (grid, store) = (T::grid(), Store::Continue);
+    let (a, b) = (flat(&a, "A"), flat(&b, "B"));
     let (mut b_block, mut a_block) = ([[T::ZERO; B_COLS]; BLOCK], [[T::ZERO; A_COLS]; BLOCK]);
-    let b_block = b_block.as_flattened_mut();
-    for col in (0..n).step_by(B_COLS) {
-        let cols = B_COLS.min(n - col);
+    let mut c_block = [[T::ZERO; B_COLS]; A_COLS];
+    for col in (0..all).step_by(B_COLS) {
+        let cols = B_COLS.min(all - col);
         for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
             let k = b.len() / n;
-            // A few rows at a time, in all their columns: B comes from far, and memory is fast where
-            // it is read in a row.
-            for (begun, b) in b.chunks(ROWS_AT_ONCE * n).enumerate() {
-                let (from, rows) = (begun * ROWS_AT_ONCE, b.len() / n);
-                let mut panel = 0;
-                for (first, cols) in grid.panels(cols) {
-                    let stride = grid.stride(cols);
-                    let to = &mut b_block[panel + from * stride..][..rows * stride];
-                    let first = col + first;
-                    T::pack(Pack { b, k: rows, n, is_transposed: false, first, cols, to });
-                    panel += k * stride;
-                }
-            }
-            for row in (0..rows).step_by(A_COLS) {
-                let rows = A_COLS.min(rows - row);
+            pack_rows((b, n), first + col, (k, cols), b_block.as_flattened_mut());
+            let b = Right { values: b_block.as_flattened(), k, n: cols };
+            for row in (0..m).step_by(A_COLS) {
+                let rows = A_COLS.min(m - row);
                 for (to, a) in a_block.iter_mut().zip(a.chunks_exact(m)) {
-                    let a = &a[first + row..];
+                    let a = &a[row..];
                     match a.first_chunk() {
                         Some(whole) => *to = *whole,
                         None => to[..rows].copy_from_slice(&a[..rows]),
                     }
                 }
-                T::multiply(Product {
-                    a: Left { values: a_block[..k].as_flattened(), first: 0, row: 1, step: A_COLS },
-                    b: Right { values: b_block, k, n: cols },
-                    rows,
-                    c: &mut c[row * n + col..],
-                    stride: n,
-                    store,
-                });
+                let a =
+                    Left { values: a_block[..k].as_flattened(), first: 0, row: 1, step: A_COLS };
+                let store = Store::Continue;
+                // The kernel wants one slice. Among columns of other threads there is none.
+                if let Some(c) = c.as_slice_mut() {
+                    let c = &mut c[row * all + col..];
+                    T::multiply(Product { a, b, rows, c, stride: all, store });
+                } else {
+                    let mut c = c.slice_mut(s![row..row + rows, col..col + cols]);
+                    for (block, c) in c_block.iter_mut().zip(c.rows()) {
+                        block[..cols].copy_from_slice(c.to_slice().expect("contiguous rows"));
+                    }
+                    let own = c_block.as_flattened_mut();
+                    T::multiply(Product { a, b, rows, c: own, stride: B_COLS, store });
+                    for (block, mut c) in c_block.iter().zip(c.rows_mut()) {
+                        c.as_slice_mut().expect("as before").copy_from_slice(&block[..cols]);
+                    }
+                }
             }
+        }
+    }
+}
+
+/// Lays out `k` rows of `b`, which has `n` columns, of these the `cols` from `first` on.
+///
+/// A few rows at a time, in all their columns: B comes from far, and memory is fast where it is read
+/// one place after the other.
+fn pack_rows<T: Real>(
+    (b, n): (&[T], usize),
+    first: usize,
+    (k, cols): (usize, usize),
+    to: &mut [T],
+) {
+    const AT_ONCE: usize = 8;
+    let grid = T::grid();
+    for (chunk, b) in b.chunks(AT_ONCE * n).enumerate() {
+        let rows = b.len() / n;
+        let mut panel = 0;
+        for (place, cols) in grid.panels(cols) {
+            let stride = grid.stride(cols);
+            let to = &mut to[panel + chunk * AT_ONCE * stride..][..rows * stride];
+            T::pack(Pack { b, k: rows, n, is_transposed: false, first: first + place, cols, to });
+            panel += k * stride;
         }
     }
 }
@@ -281,11 +301,6 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
 #[track_caller]
 fn flat<'a, T>(matrix: &ArrayView2<'a, T>, name: &str) -> &'a [T] {
     matrix.to_slice().unwrap_or_else(|| panic!("{name} {:?} is not contiguous", matrix.dim()))
-}
-
-#[track_caller]
-fn flat_mut<'a, T>(matrix: &'a mut ArrayViewMut2<'_, T>) -> &'a mut [T] {
-    matrix.as_slice_mut().expect("C is contiguous")
 }
 
 /// `out[j] ← out[j] + Σ_i A[i, j]`, the rows in order. Accumulates into `out`.
@@ -380,10 +395,10 @@ mod tests {
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
             let mut out = c.clone();
-            let half = m / 2;
-            let (mut upper, mut lower) = out.view_mut().split_at(ndarray::Axis(0), half);
-            gemm_tn_acc(transposed(&a).view(), b.view(), upper.view_mut(), 0);
-            gemm_tn_acc(transposed(&a).view(), b.view(), lower.view_mut(), half);
+            let half = n / 2;
+            let (mut left, mut right) = out.view_mut().split_at(ndarray::Axis(1), half);
+            gemm_tn_acc(transposed(&a).view(), b.view(), left.view_mut(), 0);
+            gemm_tn_acc(transposed(&a).view(), b.view(), right.view_mut(), half);
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
         }
 
@@ -489,10 +504,13 @@ mod tests {
         for (m, k, n) in [(53, 300, 300), (53, 30, 300), (49, 520, 5)] {
             let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
             let mut out = c.clone();
-            let (mut upper, mut lower) = out.view_mut().split_at(ndarray::Axis(0), 7);
-            gemm_tn_acc(transposed(&a).view(), b.view(), upper.view_mut(), 0);
-            gemm_tn_acc(transposed(&a).view(), b.view(), lower.view_mut(), 7);
             let expected = naive(a.view(), b.view(), &c);
+            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), 0);
+            assert_eq!(out, expected);
+            let mut out = c.clone();
+            let (mut left, mut right) = out.view_mut().split_at(ndarray::Axis(1), 3);
+            gemm_tn_acc(transposed(&a).view(), b.view(), left.view_mut(), 0);
+            gemm_tn_acc(transposed(&a).view(), b.view(), right.view_mut(), 3);
             assert_eq!(out, expected);
             let mut out = c.clone();
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());

@@ -17,7 +17,7 @@
 //!   gates of a layer as one matrix.
 //! - They compute the iteration in bfloat16, as PyTorch does; this stays in the type of the parameters.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
@@ -225,8 +225,8 @@ impl<T: Real> Workspace<T> {
             } else {
                 gram.fill(T::ZERO);
                 let each = share(short, pool);
-                pool.each(gram.chunks_mut(each * short).enumerate(), |(part, gram)| {
-                    let gram = view_mut(gram, gram.len() / short);
+                let mut gram = view_mut(gram, short);
+                pool.each(gram.axis_chunks_iter_mut(Axis(1), each).enumerate(), |(part, gram)| {
                     gemm_tn_acc(view(x, rows), view(x, rows), gram, part * each);
                 });
             }

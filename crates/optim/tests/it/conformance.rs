@@ -428,6 +428,7 @@ fn depends_on_its_arguments_alone<T: Float>(keys: &str, part: &dyn BuildTransfor
         assert_eq!(applied(&mut *used, step, &grads), expected, "{keys}, step {step}");
         assert_eq!(applied(&mut *used, step, &grads), expected, "{keys}, step {step} again");
     }
+    assert!(used.state().is_empty(), "{keys} has nothing to save");
 }
 
 #[test]
