@@ -279,6 +279,14 @@ mod tests {
     }
 
     #[test]
+    fn as_many_are_kept_as_reach_top_p_and_none_more() {
+        let half = Sampler { top_p: 0.5, ..Sampler::default() };
+        let mut rng = stream(3, Stream::Sample);
+        let mut draw = || half.draw(&[1.0, 1.0], &mut rng, &mut Scratch::default());
+        assert!((0..50).all(|_| draw() == 0));
+    }
+
+    #[test]
     fn a_logit_of_nothing_is_never_drawn() {
         let mut rng = stream(3, Stream::Sample);
         let (mut scratch, mut scratch_f64) = (Scratch::default(), Scratch::default());

@@ -73,3 +73,22 @@ fn what_comes_before_a_separator_counts_for_nothing() {
         }
     }
 }
+
+#[test]
+fn what_is_banned_is_never_drawn() {
+    let single = Case { seq_len: 1, steps: 1, ..cases()[0] };
+    let cells = variants(&builtin_cells());
+    let mut model = single.model(|dims, options| cells[0].cell.f64(dims, options));
+    let (theta, vocab_size) = (single.point(&mut model).theta, model.vocab_size());
+    let mut generator = Generator::new(model);
+    generator.prepare(&theta);
+    generator.feed(&theta, 1);
+    let mut rng = stream(0, Stream::Sample);
+    let mut banned = Vec::new();
+    while let Some(id) = generator.draw_without(&banned, &GREEDY, &mut rng) {
+        assert!(!banned.contains(&id));
+        banned.push(id);
+    }
+    assert_eq!(banned[0], generator.draw(&GREEDY, &mut rng));
+    assert_eq!(banned.len(), vocab_size);
+}
