@@ -2,6 +2,8 @@
 
 #![cfg(unix)]
 
+mod hangups;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -143,14 +145,6 @@ fn send(signal: &str, child: &Child) {
     assert!(status.expect("every system has it").success());
 }
 
-/// Whether whoever started the tests ignores hangups, as `nohup` does. Then a run does as well, and waiting
-/// for one that ends by it would take for ever.
-fn hangups_are_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
-}
-
 /// The rest of standard output, which has to be read for the run to go on, the exit code, and
 /// standard error.
 fn end(child: Child, mut out: BufReader<ChildStdout>) -> (Option<i32>, String) {
@@ -167,8 +161,7 @@ fn n_checkpoints(run: &Path) -> usize {
 fn a_signal_ends_a_run_after_its_step_with_a_checkpoint() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
-        if signal == "-HUP" && hangups_are_ignored() {
-            println!("hangups are ignored here: nothing to see");
+        if signal == "-HUP" && hangups::are_ignored() {
             continue;
         }
         let run = directory.path().join(signal);
@@ -203,8 +196,7 @@ fn a_second_signal_ends_a_run_in_the_middle_of_its_step() {
 /// When a terminal is closed its shell sends a signal, and then the system another.
 #[test]
 fn a_terminal_that_hangs_up_twice_is_no_hurry() {
-    if hangups_are_ignored() {
-        println!("hangups are ignored here: nothing to see");
+    if hangups::are_ignored() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");

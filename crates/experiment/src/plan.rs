@@ -1,7 +1,7 @@
 //! From a text to a config that suits it and fills a budget of time on this machine.
 //!
-//! The recipe is one layer of LSTM, Muon, a learning rate that goes down to nothing as a cosine, and as
-//! large a state as the budget can train. The text decides the rest: what a symbol is, where a document
+//! The recipe is one layer of LSTM, Muon, a learning rate that rises fast and goes down to nothing as a
+//! cosine, and as large a state as the budget can train. The text decides the rest: what a symbol is, where a document
 //! ends, how much there is to overfit to. Sizes are chosen by measured [`Speed`], steps last, so that the
 //! run takes the budget. `docs/results.md` has what the constants were found by; others are judgement.
 
@@ -40,8 +40,8 @@ const SPARE: f64 = 0.03;
 const LEARNING_RATE: f64 = 0.07;
 /// Of Muon: what a run of a thousand steps has time for.
 const MOMENTUM: f64 = 0.9;
-/// Share of the steps over which the learning rate rises, and the most steps it takes.
-const WARMUP: (f64, u64) = (0.05, 50);
+/// Share of the steps over which the learning rate rises.
+const RISE: f64 = 0.04;
 /// Time steps of a window.
 const SEQ_LEN: u64 = 64;
 /// Lanes of a window. A step of Muon costs the same for any number, and more leave fewer steps.
@@ -249,12 +249,6 @@ impl Plan {
             ..30.0 => 0.4,
             _ => 0.5,
         };
-    }
-
-    /// Steps over which the learning rate rises.
-    fn warmup(&self) -> u64 {
-        let (share, most) = WARMUP;
-        ((self.steps as f64 * share) as u64).min(most)
     }
 }
 

@@ -7,7 +7,7 @@ use data_io::Kind;
 use registry::value_text;
 use toml::Value;
 
-use super::{Facts, LEARNING_RATE, MOMENTUM, Plan, Symbols, TINY};
+use super::{Facts, LEARNING_RATE, MOMENTUM, Plan, RISE, Symbols, TINY};
 use crate::{in_bytes, in_time};
 
 /// Columns of a comment.
@@ -261,8 +261,8 @@ impl Plan {
         let momentum = format!("{MOMENTUM:?}");
         out.key("momentum", &momentum, "how much of the average gradient is kept each step");
         out.section("schedule");
-        out.key("kind", "\"cosine\"", "down to nothing at the last step");
-        out.key("warmup", &self.warmup().to_string(), "steps that it rises over before");
+        out.key("kind", "\"one_cycle\"", "up, then down to nothing at the last step");
+        out.key("pct_start", &format!("{RISE:?}"), "share of the steps in which it goes up");
         out.table("transform");
         out.key("kind", "\"clip_norm\"", "no gradient is longer than this");
         out.key("limit", "1.0", "");
