@@ -245,8 +245,7 @@ impl Plan {
         self.dropout = match self.steps as f64 * window / chars_per_epoch {
             ..4.0 => 0.0,
             ..8.0 => 0.1,
-            ..15.0 => 0.25,
-            ..30.0 => 0.4,
+            ..15.0 => 0.3,
             _ => 0.5,
         };
     }
