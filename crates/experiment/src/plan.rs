@@ -1,9 +1,9 @@
 //! From a text to a config that suits it and fills a budget of time on this machine.
 //!
 //! The recipe is one layer of LSTM, Muon, a learning rate that rises fast and goes down to nothing as a
-//! cosine, and as large a state as the budget can train. The text decides the rest: what a symbol is, where a document
-//! ends, how much there is to overfit to. Sizes are chosen by measured [`Speed`], steps last, so that the
-//! run takes the budget. `docs/results.md` has what the constants were found by; others are judgement.
+//! cosine, and as large a state as the budget can train. The text decides the rest: what a symbol is,
+//! where a document ends, how much there is to overfit to. Sizes are chosen by measured [`Speed`], steps
+//! last, so that the run takes the budget. `docs/results.md` has what the constants were found by; others are judgement.
 
 mod text;
 

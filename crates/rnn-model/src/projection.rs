@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use tensor_core::gemm::{Packed, add, gemm, gemm_bias, gemm_tn_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
@@ -125,7 +125,7 @@ impl<T: Real> Projection<T> {
     }
 }
 
-/// `grads ← grads + xᵀ·da`, the rows in order. Each thread has outputs of its own.
+/// `grads ← grads + xᵀ·da`, the rows in order.
 pub(crate) fn weight_gradient<T: Real>(
     x: ArrayView2<'_, T>,
     da: ArrayView2<'_, T>,
@@ -133,13 +133,7 @@ pub(crate) fn weight_gradient<T: Real>(
     pool: &mut Pool,
 ) {
     let _phase = enter(Phase::WeightGradients);
-    let (rows, width) = (x.ncols(), da.ncols());
-    // Each reads its columns of `da` and no others, in whole panels of the widest vectors.
-    let each = width.div_ceil(pool.threads()).next_multiple_of(64);
-    let mut grads = matrix_mut(grads, rows, width);
-    pool.each(grads.axis_chunks_iter_mut(Axis(1), each).enumerate(), |(chunk, grads)| {
-        gemm_tn_acc(x, da, grads, chunk * each);
-    });
+    gemm_tn_acc(x, da, matrix_mut(grads, x.ncols(), da.ncols()), pool);
 }
 
 /// What the projection of any rows of a window needs.

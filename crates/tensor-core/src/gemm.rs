@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, s};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 
 use crate::kernel::{Left, Pack, Product, ROW_BLOCK, Right, Store, WIDEST};
 use crate::phase::{Phase, enter};
@@ -192,34 +192,38 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]`, and `C` those of its columns that begin at `first`, so
-/// that each thread can compute some. Every chain starts at `C`.
+/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Every chain starts at `C`.
 ///
 /// # Panics
-/// If shapes do not fit, `a` or `b` is not contiguous or a row of `c` is not.
+/// If shapes do not fit, or `a`, `b` or a row of `c` is not contiguous.
 #[track_caller]
 pub fn gemm_tn_acc<T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
-    c: ArrayViewMut2<'_, T>,
-    first: usize,
+    mut c: ArrayViewMut2<'_, T>,
+    pool: &mut Pool,
 ) {
     assert!(
-        a.nrows() == b.nrows() && first + c.ncols() <= b.ncols() && c.nrows() == a.ncols(),
-        "Aᵀ·B: A is {:?}, B {:?}, C {:?} from {first}",
+        a.nrows() == b.nrows() && c.dim() == (a.ncols(), b.ncols()),
+        "Aᵀ·B: A is {:?}, B {:?}, C {:?}",
         a.dim(),
         b.dim(),
         c.dim()
     );
-    // Rows and columns of B that are laid out at a time. Little costs little to set up; the more
-    // columns, the less often A is laid out anew.
-    if a.nrows() <= 32 {
-        product_tn::<32, { 2 * WIDEST }, T>(a, b, c, first);
-    } else {
-        product_tn::<256, { 4 * WIDEST }, T>(a, b, c, first);
-    }
+    // Each thread lays out its columns of B and no others, in whole vectors.
+    let each = b.ncols().div_ceil(pool.threads()).max(1).next_multiple_of(16);
+    pool.each(c.axis_chunks_iter_mut(Axis(1), each).enumerate(), |(chunk, c)| {
+        // Rows and columns of B that are laid out at a time. Little costs little to set up; the more
+        // columns, the less often A is laid out anew.
+        if a.nrows() <= 32 {
+            product_tn::<32, { 2 * WIDEST }, T>(a, b, c, chunk * each);
+        } else {
+            product_tn::<256, { 4 * WIDEST }, T>(a, b, c, chunk * each);
+        }
+    });
 }
 
+/// Those columns of `Aᵀ·B` that begin at `first`, as many as `c` has.
 #[track_caller]
 fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
     a: ArrayView2<'_, T>,
@@ -395,10 +399,14 @@ mod tests {
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
             let mut out = c.clone();
+            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut Pool::new(2));
+            prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
+
+            let mut out = c.clone();
             let half = n / 2;
-            let (mut left, mut right) = out.view_mut().split_at(ndarray::Axis(1), half);
-            gemm_tn_acc(transposed(&a).view(), b.view(), left.view_mut(), 0);
-            gemm_tn_acc(transposed(&a).view(), b.view(), right.view_mut(), half);
+            let (left, right) = out.view_mut().split_at(Axis(1), half);
+            product_tn::<32, { 2 * WIDEST }, _>(transposed(&a).view(), b.view(), left, 0);
+            product_tn::<32, { 2 * WIDEST }, _>(transposed(&a).view(), b.view(), right, half);
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
         }
 
@@ -505,12 +513,15 @@ mod tests {
             let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
             let mut out = c.clone();
             let expected = naive(a.view(), b.view(), &c);
-            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), 0);
+            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut Pool::new(1));
             assert_eq!(out, expected);
             let mut out = c.clone();
-            let (mut left, mut right) = out.view_mut().split_at(ndarray::Axis(1), 3);
-            gemm_tn_acc(transposed(&a).view(), b.view(), left.view_mut(), 0);
-            gemm_tn_acc(transposed(&a).view(), b.view(), right.view_mut(), 3);
+            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut Pool::new(3));
+            assert_eq!(out, expected);
+            let mut out = c.clone();
+            let (left, right) = out.view_mut().split_at(Axis(1), 3);
+            product_tn::<256, { 4 * WIDEST }, _>(transposed(&a).view(), b.view(), left, 0);
+            product_tn::<256, { 4 * WIDEST }, _>(transposed(&a).view(), b.view(), right, 3);
             assert_eq!(out, expected);
             let mut out = c.clone();
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());

@@ -17,7 +17,7 @@
 //!   gates of a layer as one matrix.
 //! - They compute the iteration in bfloat16, as PyTorch does; this stays in the type of the parameters.
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayView2, ArrayViewMut2};
 use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
@@ -224,11 +224,7 @@ impl<T: Real> Workspace<T> {
                 product(x, packed, gram, rows, pool);
             } else {
                 gram.fill(T::ZERO);
-                let each = share(short, pool);
-                let mut gram = view_mut(gram, short);
-                pool.each(gram.axis_chunks_iter_mut(Axis(1), each).enumerate(), |(part, gram)| {
-                    gemm_tn_acc(view(x, rows), view(x, rows), gram, part * each);
-                });
+                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), pool);
             }
             packed.pack(view(gram, short), pool);
             product(gram, packed, polynomial, short, pool);
@@ -253,15 +249,12 @@ impl<T: Real> Workspace<T> {
 
 /// `C ← A·B` for an `A` of `rows` rows, of which each thread takes some.
 fn product<T: Real>(a: &[T], b: &Packed<T>, c: &mut [T], rows: usize, pool: &mut Pool) {
-    let (each, k, n) = (share(rows, pool), a.len() / rows, c.len() / rows);
+    // In whole tiles of the kernel.
+    let each = rows.div_ceil(pool.threads()).next_multiple_of(6);
+    let (k, n) = (a.len() / rows, c.len() / rows);
     pool.each(a.chunks(each * k).zip(c.chunks_mut(each * n)), |(a, c)| {
         gemm(view(a, a.len() / k), b, view_mut(c, c.len() / n));
     });
-}
-
-/// Rows for each thread, in whole tiles of the kernel.
-fn share(rows: usize, pool: &Pool) -> usize {
-    rows.div_ceil(pool.threads()).next_multiple_of(6)
 }
 
 fn view<T>(values: &[T], rows: usize) -> ArrayView2<'_, T> {
