@@ -8,7 +8,7 @@ use tensor_core::gemm::{Packed, add, gemm, gemm_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
-use tensor_core::{Real, Shape, Tensor};
+use tensor_core::{Real, Shape, Tensor, prefetch};
 
 use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
@@ -549,6 +549,16 @@ impl<'a, T: Real> Lanes<'a, T> {
         }
     }
 
+    /// Asks for what a cell reads and writes of a row, the units from `at` on: the next lane's lie far
+    /// from those of this one.
+    #[inline(always)]
+    fn prefetch(&self, row: usize, at: usize, hidden_size: usize) {
+        let Self { a, a_h, h_prev, h, c_prev, c, .. } = self;
+        for rows in [a, a_h, h_prev, h, c_prev, c] {
+            rows.prefetch(row, at, hidden_size);
+        }
+    }
+
     /// The cell's equations of step `t`.
     fn cell_forward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
         T::vectorized(
@@ -563,7 +573,9 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
                 let own = &mut own[..common.cell.own().len()];
                 for row in (t..).step_by(common.steps).take(self.lanes.len()) {
+                    let next = row + common.steps;
                     for at in (0..common.hidden_size).step_by(UNITS) {
+                        self.prefetch(next, at, common.hidden_size);
                         load_each(a, self.a.row(row), at);
                         load_each(a_h, self.a_h.row(row), at);
                         load_each(own, common.own, at);
@@ -651,7 +663,9 @@ impl<'a, T: Real> Lanes<'a, T> {
         t: usize,
         dy: ArrayView2<'_, T>,
     ) {
-        let dy = dy.to_slice().expect("rows are contiguous");
+        let all_dy = dy.to_slice().expect("rows are contiguous");
+        let first = common.part.n_vectors();
+        let d_own = first..first + common.own.len();
         T::vectorized(
             #[inline(always)]
             || {
@@ -669,14 +683,15 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let few_d_own = &mut few_d_own[..common.cell.own().len()];
                 for lane in 0..self.lanes.len() {
                     let row = lane * common.steps + t;
-                    let dy = &dy[row * common.hidden_size..][..common.hidden_size];
-                    let d_own = &mut self.d_vectors.row_mut(lane)[common.part.n_vectors()..];
-                    let d_own = &mut d_own[..common.own.len()];
+                    let dy = &all_dy[row * common.hidden_size..][..common.hidden_size];
+                    let next = row + common.steps;
                     for at in (0..common.hidden_size).step_by(UNITS) {
+                        self.prefetch(next, at, common.hidden_size);
+                        prefetch(all_dy, next * common.hidden_size + at);
                         load_each(a, self.a.row(row), at);
                         load_each(a_h, self.a_h.row(row), at);
                         load_each(own, common.own, at);
-                        load_each(few_d_own, d_own, at);
+                        load_each(few_d_own, &self.d_vectors.row(lane)[d_own.clone()], at);
                         let mut dh = load(self.dh.row(lane), at);
                         // h[t] is read by the output of this step and by the next step.
                         for (dh, dy) in dh.iter_mut().zip(load(dy, at)) {
@@ -708,7 +723,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                         }
                         store_each(da, self.a.row_mut(row), at);
                         store_each(da_h, self.a_h.row_mut(row), at);
-                        store_each(few_d_own, d_own, at);
+                        store_each(few_d_own, &mut self.d_vectors.row_mut(lane)[d_own.clone()], at);
                     }
                 }
             },

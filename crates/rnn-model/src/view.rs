@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use tensor_core::gemm::{Strided, StridedMut};
-use tensor_core::{Aligned, Real};
+use tensor_core::{Aligned, Real, prefetch};
 
 /// Rows of one width in one allocation: a tape or a workspace.
 #[derive(Debug)]
@@ -93,6 +93,14 @@ impl<'a, T: Real> RowsMut<'a, T> {
     #[inline(always)]
     pub fn row_mut(&mut self, index: usize) -> &mut [T] {
         &mut self.values[index * self.width..][..self.width]
+    }
+
+    /// Asks for the units from `at` on of each of the vectors in a row, `units` long, if there is one.
+    #[inline(always)]
+    pub fn prefetch(&self, index: usize, at: usize, units: usize) {
+        for vector in (0..self.width).step_by(units) {
+            prefetch(self.values, index * self.width + vector + at);
+        }
     }
 
     /// Of every `steps` rows the one at `t`: those of one time step, one for each lane.

@@ -16,7 +16,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use crate::kernel::{Left, Pack, Product, ROW_BLOCK, Right, Store, WIDEST};
 use crate::phase::{Phase, enter};
 use crate::pool::Pool;
-use crate::{Aligned, Real};
+use crate::{Aligned, Real, prefetch};
 
 /// A right-hand side `B [k, n]`, laid out for the kernel: one panel of columns after the other, each
 /// row by row.
@@ -71,6 +71,9 @@ impl<T: Real> Packed<T> {
         pool.each(panels, T::pack);
     }
 }
+
+/// Values of `f32` in a line of a cache.
+const LINE: usize = 16;
 
 /// Number of values that a [`Packed`] of a matrix `[k, n]` holds: `n` counts in whole panels.
 pub fn packed_len<T: Real>(k: usize, n: usize) -> usize {
@@ -249,6 +252,9 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
             for row in (0..m).step_by(A_COLS) {
                 let rows = A_COLS.min(m - row);
                 for (to, a) in a_block.iter_mut().zip(a.chunks_exact(m)) {
+                    for line in (0..A_COLS).step_by(LINE) {
+                        prefetch(a, row + A_COLS + line);
+                    }
                     let a = &a[row..];
                     match a.first_chunk() {
                         Some(whole) => *to = *whole,
@@ -280,8 +286,8 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
 
 /// Lays out `k` rows of `b`, which has `n` columns, of these the `cols` from `first` on.
 ///
-/// A few rows at a time, in all their columns: B comes from far, and memory is fast where it is read
-/// one place after the other.
+/// A few rows at a time, in all their columns, and the next few are asked for meanwhile: B comes from
+/// far, and memory is fast where it is read one place after the other.
 fn pack_rows<T: Real>(
     (b, n): (&[T], usize),
     first: usize,
@@ -290,10 +296,16 @@ fn pack_rows<T: Real>(
 ) {
     const AT_ONCE: usize = 8;
     let grid = T::grid();
-    for (chunk, b) in b.chunks(AT_ONCE * n).enumerate() {
+    for (chunk, b_on) in (0..k).step_by(AT_ONCE).map(|row| &b[row * n..]).enumerate() {
+        let (b, next) = b_on.split_at(b_on.len().min(AT_ONCE * n));
         let rows = b.len() / n;
         let mut panel = 0;
         for (place, cols) in grid.panels(cols) {
+            for row in 0..AT_ONCE {
+                for line in (0..cols).step_by(LINE) {
+                    prefetch(next, row * n + first + place + line);
+                }
+            }
             let stride = grid.stride(cols);
             let to = &mut to[panel + chunk * AT_ONCE * stride..][..rows * stride];
             T::pack(Pack { b, k: rows, n, is_transposed: false, first: first + place, cols, to });

@@ -226,6 +226,8 @@ macro_rules! kernel {
 
             use fearless_simd::{Simd, SimdBase, SimdFloat};
 
+            use crate::prefetch::prefetch;
+
             use super::{
                 Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, plain, plain_pack,
             };
@@ -318,6 +320,11 @@ macro_rules! kernel {
                         let Tile { a, b: Panel { values, first, cols }, c, stride, store } = tile;
                         let b = values.chunks_exact(V * S::$vector::LEN);
                         let at = places::<S, V>(cols);
+                        for r in 0..R {
+                            let row = r * stride;
+                            prefetch(c, row);
+                            prefetch(c, row + cols - 1);
+                        }
                         let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
                         if store == Store::Continue {
                             for r in 0..R {
