@@ -16,7 +16,16 @@ const ENOUGH: f64 = 0.95;
 /// Where each survivor stands with its reason, under a heading with its file.
 const EXPLAINED: &str = "docs/quality.md";
 /// Tests that need seconds and catch little that others do not: the first pass goes without.
-const SLOW: [&str; 4] = ["dual_numbers", "finite_differences", "planted_gradients", "precision"];
+const SLOW: [&str; 8] = [
+    "any_number_of_threads",
+    "dual_numbers",
+    "every_tensor_of_a_registered_cell",
+    "finite_differences",
+    "masks_leave",
+    "planted_gradients",
+    "precision",
+    "the_losses_that_are_differentiated",
+];
 
 /// Arguments of `cargo xtask mutants`.
 #[derive(clap::Args)]
