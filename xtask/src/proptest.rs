@@ -1,7 +1,8 @@
 //! `cargo xtask proptest`: the property tests, with more cases than an ordinary `cargo test` has
-//! time for.
+//! time for, and other ones every time.
 
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -11,6 +12,9 @@ pub struct Args {
     /// Cases of each property.
     #[arg(long, value_name = "N", default_value_t = 2000)]
     cases: u32,
+    /// Where the cases come from [default: the clock].
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// Runs the tests of every package that depends on `proptest`.
@@ -23,6 +27,12 @@ pub fn run(args: Args) -> crate::Result {
     for package in packages_with_properties()? {
         test.args(["--package", &package]);
     }
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+    };
+    println!("the same cases again: --seed {seed} --cases {}", args.cases);
+    test.env("PROPTEST_RNG_SEED", seed.to_string());
     // The default of every `ProptestConfig` that does not say otherwise.
     test.env("PROPTEST_CASES", args.cases.to_string());
     if test.status()?.success() { Ok(()) } else { Err("a property does not hold".into()) }
