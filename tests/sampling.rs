@@ -208,6 +208,20 @@ fn what_is_memorised_stands_out_from_what_the_language_repeats() {
     assert!(bold[2] < careful[2] && language[2] + 30.0 < careful[2], "{}", output.out);
     assert!(output.out.contains("All 1401 symbols of the training text"), "{}", output.out);
 
+    // The same as JSON.
+    let json = sample_all(&run, &[&args[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    let texts = json["samples"].as_array().expect("samples").iter().chain([&json["held_out"]]);
+    for (row, text) in (2..).zip(texts) {
+        let as_in_table =
+            |len: &&str| format!("{:.1}", 100.0 * text["shares"][len].as_f64().expect("a share"));
+        let expected: Vec<_> = rows[1][..7].iter().map(as_in_table).collect();
+        assert_eq!(rows[row][2..9], expected, "{text}");
+        let longest = text["longest"]["text"].as_str().expect("something is copied");
+        assert_eq!(Some(longest.chars().count() as u64), text["longest"]["chars"].as_u64());
+    }
+    assert_eq!((&json["seed"], &json["held_out"]["of"]), (&3.into(), &"validation text".into()));
+
     // The same from the library, and the longest run stands where it says.
     let mut model = TextModel::open(Path::new(&run), &Parts::builtin()).expect("a checkpoint");
     let split =

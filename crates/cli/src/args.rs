@@ -185,7 +185,10 @@ next one; the model remembers all of it. An empty line lets it go on. The end of
 
 --novelty writes a table in place of the samples: how much of them, and of a text that the model did
 not write, stands verbatim in the training text, in runs of how many characters, and where the longest
-one is from. More than in the other text is memorised.")]
+one is from. More than in the other text is memorised. With --json it is {model, seed,
+training_len, samples, held_out}, each text with {chars, shares, longest}: shares in runs of so many
+characters or more, longest with {chars, line, character, text} or null. Samples have a temperature, the held-out text says what it is
+the start of.")]
 pub struct SampleArgs {
     #[command(flatten)]
     pub model: ModelArgs,
@@ -228,6 +231,9 @@ pub struct SampleArgs {
     /// Say how much stands verbatim in the training text
     #[arg(long, conflicts_with_all = ["interactive", "count", "stop", "no_repeat"])]
     pub novelty: bool,
+    /// Write JSON, as described below
+    #[arg(long, requires = "novelty")]
+    pub json: bool,
     /// The training text, where the run does not know it any more
     #[arg(long, value_name = "FILE", requires = "novelty")]
     pub text: Option<PathBuf>,

@@ -15,6 +15,8 @@ pub struct Memory {
     pub checkpoint: u128,
     /// The text where it is held, what is known of its places, and what each lane reads.
     pub text: u128,
+    /// What yardsticks take while they are measured.
+    pub yardsticks: u128,
     /// A checkpoint on disk, at the least. No part of the total.
     pub file: u128,
 }
@@ -22,7 +24,8 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub fn total(&self) -> u128 {
-        self.parameters + self.optimizer + self.activations + self.checkpoint + self.text
+        let training = self.parameters + self.optimizer + self.activations + self.checkpoint;
+        training + self.text + self.yardsticks
     }
 }
 

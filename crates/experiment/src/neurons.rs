@@ -16,7 +16,7 @@ use crate::{Config, Dtype, build_model};
 pub const FEATURES: [&str; 6] = [
     "inside quotes",
     "position in the line",
-    "after a space",
+    "after white space",
     "depth of brackets",
     "digit",
     "capital letter",
@@ -370,7 +370,7 @@ mod tests {
         check("„b“ «", "inside quotes", &[1, 1, 0, 0, 1]);
         check("\"b\n\nc", "inside quotes", &[1, 1, 1, 0, 0]);
         check("ab\nc", "position in the line", &[1, 2, 0, 1]);
-        check("a b", "after a space", &[0, 1, 0]);
+        check("a b", "after white space", &[0, 1, 0]);
         check("({})))(", "depth of brackets", &[1, 2, 1, 0, 0, 0, 1]);
         check("a7B", "digit", &[0, 1, 0]);
         check("a7BЖ", "capital letter", &[0, 0, 1, 1]);

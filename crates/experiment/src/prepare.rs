@@ -11,7 +11,7 @@ use tensor_core::{Layout, Shape};
 use crate::config::{Mode, OnDivergence};
 use crate::evaluator::EVAL_STEPS;
 use crate::memory::{self, Memory};
-use crate::{Config, Dtype, DtypeName, Error, Parts, SplitText};
+use crate::{Config, Dtype, DtypeName, Error, Parts, SplitText, yardsticks};
 
 /// What a config asks for, ready to be trained: its parts are found, its text is read and cut, its
 /// initial weights are at hand, and the run is known to fit into the machine.
@@ -60,8 +60,7 @@ impl Experiment {
             return Err(too_short("validation", val.len(), 2));
         }
 
-        let text_memory = text.memory(rule.batch_size + 1);
-        let (n_params, memory) = estimate(&config, tokenizer.vocab_size(), text_memory);
+        let (n_params, memory) = estimate(&config, &text);
         let available = memory::of_machine();
         if available < memory.total() {
             let (file, needed) = (document.name().to_owned(), memory.total());
@@ -210,8 +209,9 @@ pub(crate) fn count_params(config: &Config, vocab_size: usize) -> u128 {
 
 /// Number of parameters and memory of a run, found without taking any of that memory but that for
 /// the text.
-fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
+fn estimate(config: &Config, text: &SplitText) -> (u128, Memory) {
     let rule = config.train.window_rule();
+    let vocab_size = text.tokenizer().vocab_size();
     let (vocab, rows) = (vocab_size as u128, rule.batch_size as u128 * rule.max_len() as u128);
     let hidden_size = config.model.hidden_size.as_usize() as u128;
     let embedding_size = config.model.embedding_size.as_usize() as u128;
@@ -252,7 +252,8 @@ fn estimate(config: &Config, vocab_size: usize, text: u128) -> (u128, Memory) {
         // its file, and those of the last one while it is still being written; and a state to go
         // back to, which is then in the checkpoint too.
         checkpoint: (if rolls_back { 9 } else { 4 }) * (n_params + optimizer) * size,
-        text,
+        text: text.memory(rule.batch_size + 1),
+        yardsticks: yardsticks::memory(text),
         file: (n_params + optimizer) * size,
     };
     (n_params, memory)

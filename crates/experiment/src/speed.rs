@@ -4,18 +4,20 @@
 //! said before one, so that a person can choose its length.
 //!
 //! Each thing is measured where a run does it, a little of it where there is much: a step by real
-//! steps, evaluation by the start of the validation text, a sample by its first characters. Windows
-//! grow from one time step on. Where the next would take too long the last two tell how long the full
-//! one takes, since a step's time is a straight line over its length. So even a model whose single step takes minutes is measured in seconds.
+//! steps, evaluation by the start of the validation text, a sample by its first characters, yardsticks
+//! by a share of the text. Windows grow from one time step on. Where the next would take too long the
+//! last two tell how long the full one takes, since a step's time is a straight line over its length.
+//! So even a model whose single step takes minutes is measured in seconds.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use data_io::TensorFile;
 
 use crate::evaluator::{EVAL_STEPS, Evaluator};
-use crate::{Dtype, DtypeName, Error, Experiment, Trainer, memory};
+use crate::{Dtype, DtypeName, Error, Experiment, SplitText, Trainer, Yardsticks, memory};
 
 /// What the parts of a run take, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +30,9 @@ pub struct Speed {
     pub sample_secs: f64,
     /// A checkpoint, from the copy of the weights to the bytes of the file.
     pub checkpoint_secs: f64,
+    /// Yardsticks, which are measured once beside training: what they take from it. 0 without a
+    /// validation text, and where a core is left for them.
+    pub yardstick_secs: f64,
 }
 
 /// How often a run does what it does.
@@ -100,7 +105,7 @@ impl Speed {
             (turns.samples, self.sample_secs),
             (turns.checkpoints, self.checkpoint_secs),
         ];
-        each.iter().map(|(n, secs)| *n as f64 * secs).sum()
+        each.iter().map(|(n, secs)| *n as f64 * secs).sum::<f64>() + self.yardstick_secs
     }
 }
 
@@ -115,7 +120,12 @@ fn measure<T: Dtype>(experiment: &Experiment, limit: Duration) -> Result<Speed, 
     let few = length.min(200);
     let sample_secs = timed(|| trainer.sample(few)).0 * length as f64 / few as f64;
     let checkpoint_secs = checkpoint_secs(&mut trainer);
-    Ok(Speed { step_secs, eval_secs, sample_secs, checkpoint_secs })
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let yardstick_secs = match experiment.val_text().is_empty() || experiment.threads() < cores {
+        true => 0.0,
+        false => yardstick_secs(experiment.text(), limit.mul_f64(0.2))?,
+    };
+    Ok(Speed { step_secs, eval_secs, sample_secs, checkpoint_secs, yardstick_secs })
 }
 
 fn step_secs<T: Dtype>(
@@ -180,6 +190,21 @@ fn eval_secs<T: Dtype>(
         }
         len *= 4;
     }
+}
+
+/// Compression takes longer for each symbol the more there are, as a power of their number.
+fn yardstick_secs(text: &SplitText, limit: Duration) -> Result<f64, Error> {
+    let mut last = None;
+    for share in [1.0 / 256.0, 1.0 / 64.0, 1.0 / 16.0, 1.0 / 4.0, 1.0] {
+        let (secs, result) = timed(|| Yardsticks::measure_share(text, share));
+        result?;
+        if share == 1.0 || limit.as_secs_f64() / 4.0 < secs {
+            let growth: f64 = last.map_or(4.0, |shorter: f64| (secs / shorter).clamp(4.0, 8.0));
+            return Ok(secs * growth.powf(-share.log(4.0)));
+        }
+        last = Some(secs);
+    }
+    unreachable!("the last share is the whole")
 }
 
 /// A file of as many values as a checkpoint has, copied for the thread that writes it, and the bytes
@@ -272,19 +297,34 @@ mod tests {
     }
 
     #[test]
+    fn yardsticks_take_time_where_no_core_is_left_for_them() {
+        let mut experiment = prepare(&["data.split=[0.9, 0.1, 0.0]", "data.length=200000"]);
+        let limit = Duration::from_millis(100);
+        let mut secs = |threads| {
+            experiment.set_threads(threads);
+            let speed = Speed::measure(&experiment, limit).expect("made").expect("small");
+            speed.yardstick_secs
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        assert!(0.0 < secs(cores));
+        assert_eq!(secs(1) == 0.0, 1 < cores);
+    }
+
+    #[test]
     fn everything_a_run_does_takes_time() {
         let experiment = prepare(&["data.split=[0.9, 0.1, 0.0]", "train.steps=1000"]);
         let limit = Duration::from_millis(100);
         let speed = Speed::measure(&experiment, limit).expect("made").expect("small");
-        let Speed { step_secs, eval_secs, sample_secs, checkpoint_secs } = speed;
+        let Speed { step_secs, eval_secs, sample_secs, checkpoint_secs, yardstick_secs } = speed;
         for secs in [step_secs, eval_secs, sample_secs, checkpoint_secs] {
             assert!(0.0 < secs, "{speed:?}");
         }
         let turns = Turns { steps: 10, evals: 2, samples: 3, checkpoints: 1 };
         let sum = 10.0 * step_secs + 2.0 * eval_secs + 3.0 * sample_secs + checkpoint_secs;
+        let sum = sum + yardstick_secs;
         assert!((speed.secs(turns) - sum).abs() < 1e-9);
         let without = prepare(&["train.steps=10"]);
         let speed = Speed::measure(&without, limit).expect("made").expect("small");
-        assert_eq!(speed.eval_secs, 0.0);
+        assert_eq!((speed.eval_secs, speed.yardstick_secs), (0.0, 0.0));
     }
 }

@@ -22,7 +22,7 @@ pub const FREQUENCIES: &str = "character frequencies";
 
 /// Orders of n-grams, the longest with a context of seven symbols.
 const MAX_ORDER: usize = 8;
-/// Symbols of the training text that are used, the last ones: they take 160 MB of memory.
+/// Symbols of the training text that are used, the last ones.
 const MAX_FITTED: usize = 2_000_000;
 /// Symbols of the other text that are scored, the first ones.
 const MAX_SCORED: usize = 500_000;
@@ -76,6 +76,13 @@ impl NGramLoss {
     }
 }
 
+/// Bytes of memory that are taken to measure those of a text with a part to validate with.
+pub(crate) fn memory(text: &SplitText) -> u128 {
+    // Of n-grams, see `yardstick::ngrams`; compression takes less.
+    let (fitted, scored) = (text.train().len().min(MAX_FITTED), text.val().len().min(MAX_SCORED));
+    if scored == 0 { 0 } else { 80 * fitted as u128 + 40 * scored as u128 }
+}
+
 impl Ground {
     /// That of a text's training part and of `held_out`, which has the same symbols.
     ///
@@ -103,7 +110,17 @@ impl Yardsticks {
     /// # Panics
     /// If `held_out` has fewer than two symbols.
     pub fn measure(text: &SplitText, held_out: &Excerpt<'_>) -> Result<Self, TextError> {
-        Ok(Material::read(text, held_out)?.measure())
+        Ok(Material::read(text, held_out, Ground::of(text, held_out)?)?.measure())
+    }
+
+    /// Measures a share of what [`measure`](Self::measure) does, to know how long it takes.
+    pub(crate) fn measure_share(text: &SplitText, share: f64) -> Result<(), TextError> {
+        let ground = Ground::of(text, &text.val())?;
+        let part = |n: usize| (n as f64 * share).ceil() as usize;
+        let (fitted_chars, scored_chars) = (part(ground.fitted_chars), part(ground.scored_chars));
+        let ground = Ground { fitted_chars, scored_chars, ..ground };
+        Material::read(text, &text.val(), ground)?.measure();
+        Ok(())
     }
 
     /// Those that a run left behind.
@@ -116,24 +133,35 @@ impl Yardsticks {
         Self::read(run).filter(|yardsticks| yardsticks.ground == *ground)
     }
 
-    /// Each with its name and its nats per symbol; n-grams only as long as each is better than those
-    /// before it.
+    /// Each with its name and its nats per symbol; of n-grams those that are better than all shorter
+    /// ones.
     pub fn named(&self) -> Vec<(String, f64)> {
         let mut named = vec![(GUESSING.to_owned(), self.uniform)];
-        let mut least = f64::INFINITY;
-        for ngram in &self.ngrams {
-            if ngram.best() < least {
-                least = ngram.best();
-                let name = match ngram.order {
-                    1 => FREQUENCIES.into(),
-                    8 => "an 8-gram".into(),
-                    order => format!("a {order}-gram"),
-                };
-                named.push((name, least));
-            }
+        for (ngram, _) in self.ngrams().filter(|(_, is_better)| *is_better) {
+            let name = match ngram.order {
+                1 => FREQUENCIES.into(),
+                8 => "an 8-gram".into(),
+                order => format!("a {order}-gram"),
+            };
+            named.push((name, ngram.best()));
         }
         named.push(("xz".into(), self.xz));
         named
+    }
+
+    /// Orders of the n-grams that are not [named](Self::named): a shorter one is as good.
+    pub fn no_better(&self) -> impl Iterator<Item = usize> {
+        self.ngrams().filter(|(_, is_better)| !is_better).map(|(ngram, _)| ngram.order)
+    }
+
+    /// Each n-gram, and whether it is better than all shorter ones.
+    fn ngrams(&self) -> impl Iterator<Item = (&NGramLoss, bool)> {
+        let mut least = f64::INFINITY;
+        self.ngrams.iter().map(move |ngram| {
+            let is_better = ngram.best() < least;
+            least = least.min(ngram.best());
+            (ngram, is_better)
+        })
     }
 
     /// Where a loss stands among them, as in "better than a 3-gram (1.78), worse than a 4-gram (1.68)".
@@ -165,8 +193,7 @@ struct Material {
 }
 
 impl Material {
-    fn read(text: &SplitText, held_out: &Excerpt<'_>) -> Result<Self, TextError> {
-        let ground = Ground::of(text, held_out)?;
+    fn read(text: &SplitText, held_out: &Excerpt<'_>, ground: Ground) -> Result<Self, TextError> {
         let first = ground.train_chars - ground.fitted_chars;
         let train = read(&text.train(), first, ground.fitted_chars)?;
         let held_out = read(held_out, 0, ground.scored_chars + 1)?;
@@ -253,9 +280,10 @@ impl Observer for Measuring<'_> {
         if held_out.is_empty() {
             return Ok(());
         }
-        self.yardsticks = Yardsticks::of_run(&self.run, &Ground::of(text, &held_out)?);
+        let ground = Ground::of(text, &held_out)?;
+        self.yardsticks = Yardsticks::of_run(&self.run, &ground);
         if self.yardsticks.is_none() {
-            let material = Material::read(text, &held_out)?;
+            let material = Material::read(text, &held_out, ground)?;
             let thread = thread::Builder::new().name("yardsticks".into());
             // It is left alone when the process ends before it does.
             let started = thread.spawn(|| material.measure());
@@ -305,6 +333,7 @@ mod tests {
         check(2.2, "better than a 2-gram (2.45), worse than a 3-gram (2.00)");
         check(2.0, "better than a 2-gram (2.45), worse than a 3-gram (2.00)");
         check(1.9, "better than all yardsticks, the nearest is a 3-gram (2.00)");
+        assert_eq!(yardsticks().no_better().collect::<Vec<_>>(), [4]);
     }
 
     #[test]

@@ -94,11 +94,12 @@ fn in_words(summary: &Summary) -> String {
 
 fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     let config = experiment.config();
+    let unit = experiment.tokenizer().unit();
     let (layers, hidden_size) =
         (config.model.layers.as_usize(), config.model.hidden_size.as_usize());
     writeln!(
         out,
-        "text        {} characters, {} unique; {} to train on, {} to validate with",
+        "text        {} {unit}, {} unique; {} to train on, {} to validate with",
         experiment.text().whole().len(),
         experiment.tokenizer().vocab_size(),
         experiment.train_text().len(),
@@ -114,13 +115,15 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     let memory = experiment.memory();
     writeln!(
         out,
-        "memory      {}: parameters {}, optimizer {}, activations {}, checkpoint {}, text {}",
+        "memory      {}: parameters {}, optimizer {}, activations {}, checkpoint {}, text {}, \
+         yardsticks {}",
         in_bytes(memory.total()),
         in_bytes(memory.parameters),
         in_bytes(memory.optimizer),
         in_bytes(memory.activations),
         in_bytes(memory.checkpoint),
         in_bytes(memory.text),
+        in_bytes(memory.yardsticks),
     )?;
     let (steps, batch_size) = (config.train.steps.get() as u64, config.train.batch_size.as_usize());
     let seq_len = config.train.seq_len.as_usize();
@@ -128,7 +131,7 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     let chars_per_epoch = experiment.windows().chars_per_pass();
     writeln!(
         out,
-        "training    {} steps of {batch_size}×{seq_len} characters; {chars_per_epoch} characters an epoch, {:.1} epochs",
+        "training    {} steps of {batch_size}×{seq_len} {unit}; {chars_per_epoch} {unit} an epoch, {:.1} epochs",
         steps,
         chars / chars_per_epoch as f64,
     )?;

@@ -265,7 +265,7 @@ impl Report {
             None => text,
         };
         writeln!(out, "{}, step {}", printable(&self.checkpoint), self.step)?;
-        writeln!(out, "{text}: {} characters predicted, {CARRY}", self.chars)?;
+        writeln!(out, "{text}: {} {} predicted, {CARRY}", self.chars, tokenizer.unit())?;
         if let Some(rate) = self.rate {
             writeln!(out, "the model goes on learning as it reads, at rate {rate}")?;
         }
@@ -273,11 +273,11 @@ impl Report {
         let perplexity = self.perplexity();
         writeln!(out, "{nats:.4} nats/char, {bits:.4} bits/char, perplexity {perplexity:.3}")?;
         writeln!(out, "{}", self.verdict())?;
-        self.write_yardsticks(out)?;
+        self.write_yardsticks(tokenizer.unit(), out)?;
         self.by_char.as_ref().map_or(Ok(()), |by_char| by_char.write(tokenizer, out))
     }
 
-    fn write_yardsticks(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write_yardsticks(&self, unit: &str, out: &mut dyn Write) -> io::Result<()> {
         let Some(yardsticks) = &self.yardsticks else {
             return match self.split {
                 Some(_) => {
@@ -291,9 +291,9 @@ impl Report {
         if fitted_chars < train_chars {
             write!(out, "last {fitted_chars} of ")?;
         }
-        write!(out, "{train_chars} characters of training text")?;
+        write!(out, "{train_chars} {unit} of training text")?;
         if scored_chars < chars {
-            write!(out, ", for the first {scored_chars} characters")?;
+            write!(out, ", for the first {scored_chars} {unit}")?;
         }
         writeln!(out, "\n  nats/char  bits/char")?;
         let mut named = yardsticks.named();
@@ -302,7 +302,13 @@ impl Report {
         for (name, nats) in named {
             writeln!(out, "  {nats:9.4}  {:9.4}  {name}", nats / LN_2)?;
         }
-        Ok(())
+        let orders: Vec<_> = yardsticks.no_better().map(|order| order.to_string()).collect();
+        match orders.is_empty() {
+            true => Ok(()),
+            false => {
+                writeln!(out, "n-grams no better than a shorter one: n = {}", orders.join(", "))
+            }
+        }
     }
 
     fn write_json(&self, tokenizer: &dyn Tokenizer, out: &mut dyn Write) -> io::Result<()> {
@@ -387,7 +393,8 @@ impl ByChar {
         let shown = |symbol: &str| printable(&format!("{symbol:?}"));
         writeln!(
             out,
-            "\nthe characters that cost most, {} of {}",
+            "\nthe {} that cost most, {} of {}",
+            tokenizer.unit(),
             rows.len().min(MOST_CHARS),
             rows.len()
         )?;

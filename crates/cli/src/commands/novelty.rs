@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use experiment::{Copied, HeldOut, Novelty, NoveltyPlan, Parts, SplitText, TextModel, novelty};
+use experiment::{
+    Baseline, Copied, HeldOut, Novelty, NoveltyPlan, Parts, Sample, SplitText, TextModel, novelty,
+};
+use serde_json::{Value, json};
 
 use super::sample::sampler;
 use crate::args::SampleArgs;
@@ -34,7 +37,45 @@ pub fn run(
     };
     let _ = writeln!(console.err, "seed {}", plan.seed);
     let found = novelty(model, &text, &plan)?;
-    write_table(&found, console.out).map_err(Failure::Output)
+    let written = match args.json {
+        true => writeln!(console.out, "{:#}", in_json(&found, plan.seed, args)),
+        false => write_table(&found, console.out),
+    };
+    written.map_err(Failure::Output)
+}
+
+fn in_json(found: &Novelty, seed: u64, args: &SampleArgs) -> Value {
+    let about = |text: &str, copied: &Copied| {
+        let shares: serde_json::Map<_, _> =
+            MIN_LENGTHS.iter().map(|len| (len.to_string(), json!(copied.share(*len)))).collect();
+        let longest = copied.longest().map(|span| {
+            let words: String = text.chars().skip(span.start).take(span.len).collect();
+            json!({
+                "chars": span.len, "line": span.line, "character": span.found + 1, "text": words,
+            })
+        });
+        json!({ "chars": copied.chars, "shares": shares, "longest": longest })
+    };
+    let sample = |sample: &Sample| {
+        let mut value = about(&sample.text, &sample.copied);
+        value["temperature"] = json!(sample.temperature);
+        value
+    };
+    let Baseline { held_out, text, copied } = &found.baseline;
+    let mut baseline = about(text, copied);
+    baseline["of"] = match held_out {
+        HeldOut::Validation => "validation text",
+        HeldOut::Test => "test text",
+        HeldOut::LastTenth => "last tenth of the training text",
+    }
+    .into();
+    json!({
+        "model": args.model.path().display().to_string(),
+        "seed": seed,
+        "training_len": found.training_len,
+        "samples": found.samples.iter().map(sample).collect::<Vec<_>>(),
+        "held_out": baseline,
+    })
 }
 
 fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {

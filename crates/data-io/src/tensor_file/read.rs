@@ -283,8 +283,7 @@ pub(super) fn digest_place(header: &[u8], digest: &str) -> Option<std::ops::Rang
     let valid = digest.len() == NO_DIGEST.len() && digest.bytes().all(is_digit);
     let before = format!("\\\"{DIGEST_KEY}\\\":\\\"");
     let entry = format!("{before}{digest}\\\"");
-    let start = header.windows(entry.len()).position(|window| window == entry.as_bytes())?;
-    let start = start + before.len();
+    let start = memchr::memmem::find(header, entry.as_bytes())? + before.len();
     valid.then_some(start..start + digest.len())
 }
 

@@ -3,6 +3,8 @@
 //! The vocabulary is all 256 and not those of the text: a prime may hold any of them, and the rows
 //! of `w_xh` and `w_hy` for bytes that never occur cost little.
 
+use std::sync::LazyLock;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,7 @@ impl BuildTokenizer for Byte {
     }
 
     fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>> {
-        (symbols == byte_symbols()).then(|| Box::new(Bytes) as Box<dyn Tokenizer>)
+        (symbols == *BYTE_SYMBOLS).then(|| Box::new(Bytes) as Box<dyn Tokenizer>)
     }
 }
 
@@ -43,15 +45,18 @@ pub(super) static ALL_BYTES: [u8; 256] = {
 
 /// What stands for each byte in a list of symbols, as in `<0x0A>`. A character is a symbol of
 /// one character, so none can be mistaken for a byte.
-pub(super) fn byte_symbols() -> Vec<String> {
-    ALL_BYTES.iter().map(|byte| format!("<0x{byte:02X}>")).collect()
-}
+pub(super) static BYTE_SYMBOLS: LazyLock<Vec<String>> =
+    LazyLock::new(|| ALL_BYTES.iter().map(|byte| format!("<0x{byte:02X}>")).collect());
 
 struct Bytes;
 
 impl Tokenizer for Bytes {
     fn vocab_size(&self) -> usize {
         ALL_BYTES.len()
+    }
+
+    fn unit(&self) -> &'static str {
+        "bytes"
     }
 
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {
@@ -72,7 +77,7 @@ impl Tokenizer for Bytes {
     }
 
     fn symbols(&self) -> Vec<String> {
-        byte_symbols()
+        BYTE_SYMBOLS.clone()
     }
 }
 
@@ -91,10 +96,10 @@ mod tests {
 
     #[test]
     fn other_symbols_are_not_restored() {
-        let mut symbols = byte_symbols();
+        let mut symbols = BYTE_SYMBOLS.clone();
         assert!(Byte {}.restore(&symbols).is_some());
         symbols.swap(1, 2);
         assert!(Byte {}.restore(&symbols).is_none());
-        assert!(Byte {}.restore(&byte_symbols()[..255]).is_none());
+        assert!(Byte {}.restore(&BYTE_SYMBOLS[..255]).is_none());
     }
 }

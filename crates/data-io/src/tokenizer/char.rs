@@ -1,5 +1,7 @@
 //! One symbol for each Unicode code point of the text, in sorted order.
 
+use std::num::NonZeroU32;
+
 use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,21 +31,19 @@ impl BuildTokenizer for Char {
 
 /// Characters with their places in sorted order.
 pub(super) struct CharSet {
-    /// The place of each code point up to the largest, or [`NOWHERE`].
-    places: Vec<u32>,
+    /// One more than the place of each code point up to the largest. Where there is none stands a
+    /// zero, of which the system gives pages for free: one emoji makes this half a megabyte long.
+    places: Vec<Option<NonZeroU32>>,
     /// The characters in UTF-8, to lend out.
     strings: Vec<String>,
 }
 
-/// The place of a character that is not in a set.
-const NOWHERE: u32 = u32::MAX;
-
 impl CharSet {
     /// The set of `chars`, which are sorted and different.
     pub(super) fn new(chars: Vec<char>) -> Self {
-        let mut places = vec![NOWHERE; chars.last().map_or(0, |last| *last as usize + 1)];
-        for (place, symbol) in chars.iter().enumerate() {
-            places[*symbol as usize] = place as u32;
+        let mut places = vec![None; chars.last().map_or(0, |last| *last as usize + 1)];
+        for (symbol, place) in chars.iter().zip(1..) {
+            places[*symbol as usize] = NonZeroU32::new(place);
         }
         Self { places, strings: chars.iter().map(char::to_string).collect() }
     }
@@ -59,13 +59,17 @@ impl CharSet {
     }
 
     pub(super) fn find(&self, symbol: char) -> Option<u32> {
-        self.places.get(symbol as usize).copied().filter(|place| *place != NOWHERE)
+        self.places.get(symbol as usize).copied().flatten().map(|place| place.get() - 1)
     }
 }
 
 impl Tokenizer for CharSet {
     fn vocab_size(&self) -> usize {
         self.strings.len()
+    }
+
+    fn unit(&self) -> &'static str {
+        "characters"
     }
 
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {

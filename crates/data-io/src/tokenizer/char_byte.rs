@@ -10,7 +10,7 @@ use registry::range::Size;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::byte::{ALL_BYTES, byte_symbols};
+use super::byte::{ALL_BYTES, BYTE_SYMBOLS};
 use super::char::CharSet;
 use super::{BuildTokenizer, Tokenizer, UnknownSymbol};
 use crate::{Corpus, TextError};
@@ -46,7 +46,7 @@ impl BuildTokenizer for CharByte {
 
     fn restore(&self, symbols: &[String]) -> Option<Box<dyn Tokenizer>> {
         let (bytes, chars) = symbols.split_at_checked(ALL_BYTES.len())?;
-        if bytes != byte_symbols() {
+        if bytes != *BYTE_SYMBOLS {
             return None;
         }
         Some(Box::new(CharsAndBytes { chars: CharSet::from_symbols(chars)? }))
@@ -90,7 +90,7 @@ impl Tokenizer for CharsAndBytes {
     }
 
     fn symbols(&self) -> Vec<String> {
-        [byte_symbols(), self.chars.symbols()].concat()
+        [BYTE_SYMBOLS.clone(), self.chars.symbols()].concat()
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
     fn foreign_symbols_are_not_restored() {
         let restore = |chars: &[&str]| {
             let chars: Vec<_> = chars.iter().map(ToString::to_string).collect();
-            CharByte::default().restore(&[byte_symbols(), chars].concat()).is_some()
+            CharByte::default().restore(&[BYTE_SYMBOLS.clone(), chars].concat()).is_some()
         };
         assert!(restore(&[]) && restore(&["a", "é"]));
         assert!(!restore(&["é", "a"]) && !restore(&["a", "a"]) && !restore(&["<0x0A>"]));

@@ -18,6 +18,11 @@ pub trait Tokenizer: Send + Sync {
     /// Number of different symbols, V.
     fn vocab_size(&self) -> usize;
 
+    /// What its symbols are called where they are counted, in the plural.
+    fn unit(&self) -> &'static str {
+        "symbols"
+    }
+
     /// Adds the indices of `text` to `ids`, each below [`vocab_size`](Self::vocab_size). Training
     /// calls it again and again, and leaves enough room in `ids`.
     ///
