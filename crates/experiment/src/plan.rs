@@ -129,7 +129,7 @@ impl Plan {
             plan.hidden_size = plan.choose_width(&experiment, &speed);
         }
         experiment = experiment.with_config(&plan.document(path), parts)?;
-        for limit in [quick, budget.div_f64(10.0).min(Duration::from_secs(2))] {
+        for limit in [quick, budget.div_f64(10.0).min(Duration::from_secs(4))] {
             let Some(speed) = Speed::measure(&experiment, limit)? else { break };
             plan.choose_steps(&experiment, speed);
             experiment = experiment.with_config(&plan.document(path), parts)?;

@@ -45,7 +45,7 @@ pub fn run(args: &CheckArgs, parts: &Parts, console: &mut Console<'_>) -> Result
 }
 
 /// How long the speed of a config is measured.
-const MEASURING: Duration = Duration::from_secs(2);
+const MEASURING: Duration = Duration::from_secs(4);
 
 fn print_time(
     experiment: &Experiment,
