@@ -232,7 +232,7 @@ pub struct SampleArgs {
     #[arg(long, conflicts_with_all = ["interactive", "count", "stop", "no_repeat"])]
     pub novelty: bool,
     /// Write JSON, as described below
-    #[arg(long, requires = "novelty")]
+    #[arg(long, requires = "novelty", conflicts_with = "interactive")]
     pub json: bool,
     /// The training text, where the run does not know it any more
     #[arg(long, value_name = "FILE", requires = "novelty")]

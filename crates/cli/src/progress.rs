@@ -97,7 +97,8 @@ impl<'c, 'w> Progress<'c, 'w> {
             });
             writeln!(out, "{start}")?;
         } else if !self.how.quiet {
-            writeln!(out, "data has {chars} characters, {vocab_size} unique.")?;
+            let unit = experiment.tokenizer().unit();
+            writeln!(out, "data has {chars} {unit}, {vocab_size} unique.")?;
         }
         out.flush()
     }

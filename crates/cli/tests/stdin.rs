@@ -93,7 +93,7 @@ fn a_line_that_cannot_be_read_is_named() {
         "error: standard input:2:3: the model never saw '\\u{301}'",
     );
     check(b"The\nl\xe9mp\n", "error: standard input:2: not UTF-8: byte 0xe9 at offset 1");
-    for more in ["--novelty", "--count=2"] {
+    for more in ["--novelty", "--count=2", "--json"] {
         let output = cli(&["sample", &run, "--interactive", more], b"");
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains("cannot be used with"), "{}", text(&output.stderr));

@@ -228,7 +228,7 @@ impl Plan {
     fn fill(&mut self, experiment: &Experiment, speed: Speed, looks: f64) {
         let budget = self.budget.as_secs_f64();
         let look = speed.eval_secs + speed.sample_secs + speed.checkpoint_secs;
-        let secs = budget * (1.0 - SPARE) - looks * look - speed.yardstick_secs;
+        let secs = budget * (1.0 - SPARE) - looks * look - speed.lost_to_yardsticks();
         let window = (self.batch_size * self.seq_len) as f64;
         let chars_per_epoch = experiment.windows().chars_per_pass() as f64;
         let max_epochs = match self.kind {

@@ -30,9 +30,10 @@ pub struct Speed {
     pub sample_secs: f64,
     /// A checkpoint, from the copy of the weights to the bytes of the file.
     pub checkpoint_secs: f64,
-    /// Yardsticks, which are measured once beside training: what they take from it. 0 without a
-    /// validation text, and where a core is left for them.
+    /// Yardsticks, which are measured once beside training; 0 without a validation text.
     pub yardstick_secs: f64,
+    /// Whether a core is left for them.
+    pub has_core_left: bool,
 }
 
 /// How often a run does what it does.
@@ -105,7 +106,14 @@ impl Speed {
             (turns.samples, self.sample_secs),
             (turns.checkpoints, self.checkpoint_secs),
         ];
-        each.iter().map(|(n, secs)| *n as f64 * secs).sum::<f64>() + self.yardstick_secs
+        let training = each.iter().map(|(n, secs)| *n as f64 * secs).sum::<f64>();
+        // A run waits for its yardsticks.
+        (training + self.lost_to_yardsticks()).max(self.yardstick_secs)
+    }
+
+    /// What yardsticks take from training.
+    pub(crate) fn lost_to_yardsticks(&self) -> f64 {
+        if self.has_core_left { 0.0 } else { self.yardstick_secs }
     }
 }
 
@@ -121,11 +129,12 @@ fn measure<T: Dtype>(experiment: &Experiment, limit: Duration) -> Result<Speed, 
     let sample_secs = timed(|| trainer.sample(few)).0 * length as f64 / few as f64;
     let checkpoint_secs = checkpoint_secs(&mut trainer);
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let yardstick_secs = match experiment.val_text().is_empty() || experiment.threads() < cores {
+    let has_core_left = experiment.threads() < cores;
+    let yardstick_secs = match experiment.val_text().is_empty() {
         true => 0.0,
         false => yardstick_secs(experiment.text(), limit.mul_f64(0.2))?,
     };
-    Ok(Speed { step_secs, eval_secs, sample_secs, checkpoint_secs, yardstick_secs })
+    Ok(Speed { step_secs, eval_secs, sample_secs, checkpoint_secs, yardstick_secs, has_core_left })
 }
 
 fn step_secs<T: Dtype>(
@@ -297,17 +306,18 @@ mod tests {
     }
 
     #[test]
-    fn yardsticks_take_time_where_no_core_is_left_for_them() {
-        let mut experiment = prepare(&["data.split=[0.9, 0.1, 0.0]", "data.length=200000"]);
+    fn a_run_waits_for_its_yardsticks_and_shares_its_cores_with_them() {
+        let mut experiment = prepare(&["data.split=[0.9, 0.1, 0.0]"]);
+        experiment.set_threads(thread::available_parallelism().map_or(1, usize::from));
         let limit = Duration::from_millis(100);
-        let mut secs = |threads| {
-            experiment.set_threads(threads);
-            let speed = Speed::measure(&experiment, limit).expect("made").expect("small");
-            speed.yardstick_secs
+        let measured = Speed::measure(&experiment, limit).expect("made").expect("small");
+        assert!(0.0 < measured.yardstick_secs && !measured.has_core_left, "{measured:?}");
+
+        let secs = |step_secs, has_core_left| {
+            let speed = Speed { step_secs, yardstick_secs: 8.0, has_core_left, ..measured };
+            speed.secs(Turns { steps: 10, evals: 0, samples: 0, checkpoints: 0 })
         };
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        assert!(0.0 < secs(cores));
-        assert_eq!(secs(1) == 0.0, 1 < cores);
+        assert_eq!([secs(0.5, false), secs(0.5, true), secs(2.0, true)], [13.0, 8.0, 20.0]);
     }
 
     #[test]
@@ -315,14 +325,14 @@ mod tests {
         let experiment = prepare(&["data.split=[0.9, 0.1, 0.0]", "train.steps=1000"]);
         let limit = Duration::from_millis(100);
         let speed = Speed::measure(&experiment, limit).expect("made").expect("small");
-        let Speed { step_secs, eval_secs, sample_secs, checkpoint_secs, yardstick_secs } = speed;
+        let Speed { step_secs, eval_secs, sample_secs, checkpoint_secs, .. } = speed;
         for secs in [step_secs, eval_secs, sample_secs, checkpoint_secs] {
             assert!(0.0 < secs, "{speed:?}");
         }
         let turns = Turns { steps: 10, evals: 2, samples: 3, checkpoints: 1 };
         let sum = 10.0 * step_secs + 2.0 * eval_secs + 3.0 * sample_secs + checkpoint_secs;
-        let sum = sum + yardstick_secs;
-        assert!((speed.secs(turns) - sum).abs() < 1e-9);
+        let alone = Speed { yardstick_secs: 0.0, ..speed };
+        assert!((alone.secs(turns) - sum).abs() < 1e-9);
         let without = prepare(&["train.steps=10"]);
         let speed = Speed::measure(&without, limit).expect("made").expect("small");
         assert_eq!((speed.eval_secs, speed.yardstick_secs), (0.0, 0.0));

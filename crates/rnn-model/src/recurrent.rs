@@ -573,9 +573,8 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
                 let own = &mut own[..common.cell.own().len()];
                 for row in (t..).step_by(common.steps).take(self.lanes.len()) {
-                    let next = row + common.steps;
                     for at in (0..common.hidden_size).step_by(UNITS) {
-                        self.prefetch(next, at, common.hidden_size);
+                        self.prefetch(row + common.steps, at, common.hidden_size);
                         load_each(a, self.a.row(row), at);
                         load_each(a_h, self.a_h.row(row), at);
                         load_each(own, common.own, at);
@@ -684,10 +683,9 @@ impl<'a, T: Real> Lanes<'a, T> {
                 for lane in 0..self.lanes.len() {
                     let row = lane * common.steps + t;
                     let dy = &all_dy[row * common.hidden_size..][..common.hidden_size];
-                    let next = row + common.steps;
                     for at in (0..common.hidden_size).step_by(UNITS) {
-                        self.prefetch(next, at, common.hidden_size);
-                        prefetch(all_dy, next * common.hidden_size + at);
+                        self.prefetch(row + common.steps, at, common.hidden_size);
+                        prefetch(all_dy, (row + common.steps) * common.hidden_size + at);
                         load_each(a, self.a.row(row), at);
                         load_each(a_h, self.a_h.row(row), at);
                         load_each(own, common.own, at);

@@ -81,7 +81,7 @@ fn in_json(found: &Novelty, seed: u64, args: &SampleArgs) -> Value {
 fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "Percent of a text that stand verbatim in the training text, in runs of so many characters or more:"
+        "Percent of a text that stands verbatim in the training text, in runs of so many characters or more:"
     )?;
     let lengths = MIN_LENGTHS.map(|len| format!("{len:>6}")).concat();
     writeln!(out, "{:<16}{lengths}  characters", "")?;
