@@ -349,7 +349,10 @@ fn schema_and_parse_agree_on_every_key_with_every_kind_of_value() {
     for edit in edits {
         let mut config = match &edit {
             Edit::Part { key, name, .. } => base(key, name),
-            Edit::Key { .. } => table("data.path = 'x'"),
+            // With evaluations, which `train.patience` counts.
+            Edit::Key { .. } => {
+                table("data = { path = 'x', split = [0.9, 0.1, 0.0] }\neval.every = 10")
+            }
         };
         edit.apply(&mut config);
         check_agreement(&config);
