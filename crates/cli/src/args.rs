@@ -185,10 +185,10 @@ next one; the model remembers all of it. An empty line lets it go on. The end of
 
 --novelty writes a table in place of the samples: how much of them, and of a text that the model did
 not write, stands verbatim in the training text, in runs of how many characters, and where the longest
-one is from. More than in the other text is memorised. With --json it is {model, seed,
-training_len, samples, held_out}, each text with {chars, shares, longest}: shares in runs of so many
-characters or more, longest with {chars, line, character, text} or null. Samples have a temperature, the held-out text says what it is
-the start of.")]
+one is from. More than in the other text is memorised. With --json it is {model, seed, training_len,
+samples, held_out}, each text with {chars, shares, longest}: shares in runs of so many characters or
+more, longest with {chars, line, character, text} or null. Samples have a temperature, the held-out
+text says what it is the start of.")]
 pub struct SampleArgs {
     #[command(flatten)]
     pub model: ModelArgs,

@@ -203,8 +203,8 @@ fn eval_secs<T: Dtype>(
 
 /// Compression takes longer for each symbol the more there are, as a power of their number.
 fn yardstick_secs(text: &SplitText, limit: Duration) -> Result<f64, Error> {
-    let mut last = None;
-    for share in [1.0 / 256.0, 1.0 / 64.0, 1.0 / 16.0, 1.0 / 4.0, 1.0] {
+    let (mut share, mut last) = (1.0_f64 / 256.0, None);
+    loop {
         let (secs, result) = timed(|| Yardsticks::measure_share(text, share));
         result?;
         if share == 1.0 || limit.as_secs_f64() / 4.0 < secs {
@@ -212,8 +212,8 @@ fn yardstick_secs(text: &SplitText, limit: Duration) -> Result<f64, Error> {
             return Ok(secs * growth.powf(-share.log(4.0)));
         }
         last = Some(secs);
+        share *= 4.0;
     }
-    unreachable!("the last share is the whole")
 }
 
 /// A file of as many values as a checkpoint has, copied for the thread that writes it, and the bytes
