@@ -14,7 +14,7 @@ use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
 use crate::norm::{Norm, NormMut};
 use crate::projection::{Part, Projection, weight_gradient};
-use crate::units::{Few, MOST, UNITS, load, load_each, store, store_each};
+use crate::units::{Few, MOST, UNITS, ask_each, load, load_each, store, store_each};
 use crate::view::{Rows, RowsMut, columns, matrix, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
@@ -549,16 +549,6 @@ impl<'a, T: Real> Lanes<'a, T> {
         }
     }
 
-    /// Asks for what a cell reads and writes of a row, the units from `at` on: the next lane's lie far
-    /// from those of this one.
-    #[inline(always)]
-    fn prefetch(&self, row: usize, at: usize, hidden_size: usize) {
-        let Self { a, a_h, h_prev, h, c_prev, c, .. } = self;
-        for rows in [a, a_h, h_prev, h, c_prev, c] {
-            rows.prefetch(row, at, hidden_size);
-        }
-    }
-
     /// The cell's equations of step `t`.
     fn cell_forward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
         T::vectorized(
@@ -572,27 +562,36 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let a = &mut a[..common.cell.gates().len()];
                 let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
                 let own = &mut own[..common.cell.own().len()];
-                for row in (t..).step_by(common.steps).take(self.lanes.len()) {
+                let steps = common.steps;
+                for row in (t..).step_by(steps).take(self.lanes.len()) {
+                    let (row_a, next_a) = self.a.row_and_next(row, steps);
+                    let (row_a_h, next_a_h) = self.a_h.row_and_next(row, steps);
+                    let (row_h_prev, next_h_prev) = self.h_prev.row_and_next(row, steps);
+                    let (row_c_prev, next_c_prev) = self.c_prev.row_and_next(row, steps);
+                    let (row_h, next_h) = self.h.row_and_next(row, steps);
+                    let (row_c, next_c) = self.c.row_and_next(row, steps);
                     for at in (0..common.hidden_size).step_by(UNITS) {
-                        self.prefetch(row + common.steps, at, common.hidden_size);
-                        load_each(a, self.a.row(row), at);
-                        load_each(a_h, self.a_h.row(row), at);
+                        for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c] {
+                            ask_each(next, at, common.hidden_size);
+                        }
+                        load_each(a, row_a, at);
+                        load_each(a_h, row_a_h, at);
                         load_each(own, common.own, at);
                         let (mut h, mut c) = ([T::ZERO; UNITS], [T::ZERO; UNITS]);
-                        let c_prev = if has_c { load(self.c_prev.row(row), at) } else { c };
+                        let c_prev = if has_c { load(row_c_prev, at) } else { c };
                         common.cell.forward(Forward {
                             own: own.as_flattened(),
                             a: a.as_flattened_mut(),
                             a_h: a_h.as_flattened(),
-                            h_prev: &load(self.h_prev.row(row), at),
+                            h_prev: &load(row_h_prev, at),
                             c_prev: if has_c { &c_prev } else { &[] },
                             h: &mut h,
                             c: if has_c { &mut c } else { &mut [] },
                         });
-                        store_each(a, self.a.row_mut(row), at);
-                        store(&h, self.h.row_mut(row), at);
+                        store_each(a, row_a, at);
+                        store(&h, row_h, at);
                         if has_c {
-                            store(&c, self.c.row_mut(row), at);
+                            store(&c, row_c, at);
                         }
                     }
                 }
@@ -680,33 +679,44 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let da = &mut da[..common.cell.gates().len()];
                 let da_h = &mut da_h[..if is_apart { n_h } else { 0 }];
                 let few_d_own = &mut few_d_own[..common.cell.own().len()];
+                let steps = common.steps;
                 for lane in 0..self.lanes.len() {
-                    let row = lane * common.steps + t;
-                    let dy = &all_dy[row * common.hidden_size..][..common.hidden_size];
+                    let row = lane * steps + t;
+                    let row_dy = &all_dy[row * common.hidden_size..][..common.hidden_size];
+                    let (row_a, next_a) = self.a.row_and_next(row, steps);
+                    let (row_a_h, next_a_h) = self.a_h.row_and_next(row, steps);
+                    let (row_h_prev, next_h_prev) = self.h_prev.row_and_next(row, steps);
+                    let (row_c_prev, next_c_prev) = self.c_prev.row_and_next(row, steps);
+                    let (row_h, next_h) = self.h.row_and_next(row, steps);
+                    let (row_c, next_c) = self.c.row_and_next(row, steps);
+                    let (row_dh, row_dc) = (self.dh.row_mut(lane), self.dc.row_mut(lane));
+                    let row_d_own = &mut self.d_vectors.row_mut(lane)[d_own.clone()];
                     for at in (0..common.hidden_size).step_by(UNITS) {
-                        self.prefetch(row + common.steps, at, common.hidden_size);
-                        prefetch(all_dy, (row + common.steps) * common.hidden_size + at);
-                        load_each(a, self.a.row(row), at);
-                        load_each(a_h, self.a_h.row(row), at);
+                        for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c] {
+                            ask_each(next, at, common.hidden_size);
+                        }
+                        prefetch(all_dy, (row + steps) * common.hidden_size + at);
+                        load_each(a, row_a, at);
+                        load_each(a_h, row_a_h, at);
                         load_each(own, common.own, at);
-                        load_each(few_d_own, &self.d_vectors.row(lane)[d_own.clone()], at);
-                        let mut dh = load(self.dh.row(lane), at);
+                        load_each(few_d_own, row_d_own, at);
+                        let mut dh = load(row_dh, at);
                         // h[t] is read by the output of this step and by the next step.
-                        for (dh, dy) in dh.iter_mut().zip(load(dy, at)) {
+                        for (dh, dy) in dh.iter_mut().zip(load(row_dy, at)) {
                             *dh += dy;
                         }
                         let none = [T::ZERO; UNITS];
-                        let c_prev = if has_c { load(self.c_prev.row(row), at) } else { none };
-                        let c = if has_c { load(self.c.row(row), at) } else { none };
-                        let mut dc = if has_c { load(self.dc.row(lane), at) } else { none };
+                        let c_prev = if has_c { load(row_c_prev, at) } else { none };
+                        let c = if has_c { load(row_c, at) } else { none };
+                        let mut dc = if has_c { load(row_dc, at) } else { none };
                         let mut dh_prev = none;
                         common.cell.backward(Backward {
                             own: own.as_flattened(),
                             a: a.as_flattened(),
                             a_h: a_h.as_flattened(),
-                            h_prev: &load(self.h_prev.row(row), at),
+                            h_prev: &load(row_h_prev, at),
                             c_prev: if has_c { &c_prev } else { &[] },
-                            h: &load(self.h.row(row), at),
+                            h: &load(row_h, at),
                             c: if has_c { &c } else { &[] },
                             dh: &dh,
                             dc: if has_c { &mut dc } else { &mut [] },
@@ -715,13 +725,13 @@ impl<'a, T: Real> Lanes<'a, T> {
                             da_h: da_h.as_flattened_mut(),
                             d_own: few_d_own.as_flattened_mut(),
                         });
-                        store(&dh_prev, self.dh.row_mut(lane), at);
+                        store(&dh_prev, row_dh, at);
                         if has_c {
-                            store(&dc, self.dc.row_mut(lane), at);
+                            store(&dc, row_dc, at);
                         }
-                        store_each(da, self.a.row_mut(row), at);
-                        store_each(da_h, self.a_h.row_mut(row), at);
-                        store_each(few_d_own, &mut self.d_vectors.row_mut(lane)[d_own.clone()], at);
+                        store_each(da, row_a, at);
+                        store_each(da_h, row_a_h, at);
+                        store_each(few_d_own, row_d_own, at);
                     }
                 }
             },

@@ -4,7 +4,7 @@
 //! their own, and the compiler makes vector instructions of loops as plain as in the paper: their
 //! length is known, and no two slices overlap.
 
-use tensor_core::Real;
+use tensor_core::{Real, prefetch};
 
 /// Units that a cell sees at once.
 pub(crate) const UNITS: usize = 16;
@@ -46,6 +46,15 @@ pub(crate) fn store<T: Real>(units: &Units<T>, to: &mut [T], at: usize) {
 #[inline(never)]
 fn store_end<T: Real>(units: &Units<T>, to: &mut [T]) {
     to.iter_mut().zip(units).for_each(|(to, unit)| *to = *unit);
+}
+
+/// Asks for the units from `at` on of each of the vectors in a row, `len` long: the next lane's lie far
+/// from those of this one.
+#[inline(always)]
+pub(crate) fn ask_each<T>(row: &[T], at: usize, len: usize) {
+    for vector in (0..row.len()).step_by(len) {
+        prefetch(row, vector + at);
+    }
 }
 
 /// [`load`]s from each of as many vectors as `few` has, which lie one after the other in `from`.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use tensor_core::gemm::{Strided, StridedMut};
-use tensor_core::{Aligned, Real, prefetch};
+use tensor_core::{Aligned, Real};
 
 /// Rows of one width in one allocation: a tape or a workspace.
 #[derive(Debug)]
@@ -95,12 +95,12 @@ impl<'a, T: Real> RowsMut<'a, T> {
         &mut self.values[index * self.width..][..self.width]
     }
 
-    /// Asks for the units from `at` on of each of the vectors in a row, `units` long, if there is one.
+    /// A row, and the one behind it by `steps`, the next lane's, if there is one.
     #[inline(always)]
-    pub fn prefetch(&self, index: usize, at: usize, units: usize) {
-        for vector in (0..self.width).step_by(units) {
-            prefetch(self.values, index * self.width + vector + at);
-        }
+    pub fn row_and_next(&mut self, index: usize, steps: usize) -> (&mut [T], &[T]) {
+        let (row, behind) = self.values[index * self.width..].split_at_mut(self.width);
+        let next = behind.get((steps - 1) * self.width..).unwrap_or_default();
+        (row, &next[..next.len().min(self.width)])
     }
 
     /// Of every `steps` rows the one at `t`: those of one time step, one for each lane.

@@ -261,8 +261,8 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
                         None => to[..rows].copy_from_slice(&a[..rows]),
                     }
                 }
-                let a =
-                    Left { values: a_block[..k].as_flattened(), first: 0, row: 1, step: A_COLS };
+                let values = a_block[..k].as_flattened();
+                let a = Left { values, first: 0, row: 1, step: A_COLS };
                 let store = Store::Continue;
                 // The kernel wants one slice. Among columns of other threads there is none.
                 if let Some(c) = c.as_slice_mut() {

@@ -259,21 +259,26 @@ macro_rules! kernel {
                     let first = rows * block / blocks;
                     let rows = rows * (block + 1) / blocks - first;
                     let tiles = rows.div_ceil(ROWS);
+                    let (height, higher) = (rows / tiles, rows % tiles);
                     for panel in b.panels(grid) {
-                        for tile in 0..tiles {
-                            let begin = first + rows * tile / tiles;
-                            let end = first + rows * (tile + 1) / tiles;
-                            let c = &mut c[begin * stride + panel.first..];
-                            let a = Left { first: a.first + begin, ..a };
-                            let at = Tile { a, b: panel, c, stride, store };
-                            pick::<S, MOST>(simd, end - begin, panel.cols.div_ceil(width), at);
+                        let vectors = panel.cols.div_ceil(width);
+                        let mut begin = first;
+                        for (rows, count) in [(height + 1, higher), (height, tiles - higher)] {
+                            if 0 < count {
+                                let c = &mut c[begin * stride + panel.first..];
+                                let a = Left { first: a.first + begin, ..a };
+                                let tiles = Tiles { count, a, b: panel, c, stride, store };
+                                pick::<S, MOST>(simd, rows, vectors, tiles);
+                            }
+                            begin += count * rows;
                         }
                     }
                 }
             }
 
-            /// Some rows and columns of C.
-            struct Tile<'a> {
+            /// Some columns of C, and of its rows as many as `count` tiles have.
+            struct Tiles<'a> {
+                count: usize,
                 a: Left<'a, $float>,
                 b: Panel<'a, $float>,
                 c: &'a mut [$float],
@@ -282,88 +287,108 @@ macro_rules! kernel {
             }
 
             #[inline(always)]
-            fn pick<S: Simd, const MOST: usize>(s: S, rows: usize, vectors: usize, at: Tile<'_>) {
+            fn pick<S: Simd, const MOST: usize>(s: S, rows: usize, vectors: usize, at: Tiles<'_>) {
                 match (rows, vectors) {
-                    (1, 1) => tile::<S, 1, 1>(s, at),
-                    (2, 1) => tile::<S, 2, 1>(s, at),
-                    (3, 1) => tile::<S, 3, 1>(s, at),
-                    (4, 1) => tile::<S, 4, 1>(s, at),
-                    (5, 1) => tile::<S, 5, 1>(s, at),
-                    (6, 1) => tile::<S, 6, 1>(s, at),
-                    (1, 2) => tile::<S, 1, 2>(s, at),
-                    (2, 2) => tile::<S, 2, 2>(s, at),
-                    (3, 2) => tile::<S, 3, 2>(s, at),
-                    (4, 2) => tile::<S, 4, 2>(s, at),
-                    (5, 2) => tile::<S, 5, 2>(s, at),
-                    (6, 2) => tile::<S, 6, 2>(s, at),
-                    (1, 3) if 3 <= MOST => tile::<S, 1, 3>(s, at),
-                    (2, 3) if 3 <= MOST => tile::<S, 2, 3>(s, at),
-                    (3, 3) if 3 <= MOST => tile::<S, 3, 3>(s, at),
-                    (4, 3) if 3 <= MOST => tile::<S, 4, 3>(s, at),
-                    (5, 3) if 3 <= MOST => tile::<S, 5, 3>(s, at),
-                    (6, 3) if 3 <= MOST => tile::<S, 6, 3>(s, at),
-                    (1, 4) if 4 <= MOST => tile::<S, 1, 4>(s, at),
-                    (2, 4) if 4 <= MOST => tile::<S, 2, 4>(s, at),
-                    (3, 4) if 4 <= MOST => tile::<S, 3, 4>(s, at),
-                    (4, 4) if 4 <= MOST => tile::<S, 4, 4>(s, at),
-                    (5, 4) if 4 <= MOST => tile::<S, 5, 4>(s, at),
-                    (6, 4) if 4 <= MOST => tile::<S, 6, 4>(s, at),
+                    (1, 1) => tiles::<S, 1, 1>(s, at),
+                    (2, 1) => tiles::<S, 2, 1>(s, at),
+                    (3, 1) => tiles::<S, 3, 1>(s, at),
+                    (4, 1) => tiles::<S, 4, 1>(s, at),
+                    (5, 1) => tiles::<S, 5, 1>(s, at),
+                    (6, 1) => tiles::<S, 6, 1>(s, at),
+                    (1, 2) => tiles::<S, 1, 2>(s, at),
+                    (2, 2) => tiles::<S, 2, 2>(s, at),
+                    (3, 2) => tiles::<S, 3, 2>(s, at),
+                    (4, 2) => tiles::<S, 4, 2>(s, at),
+                    (5, 2) => tiles::<S, 5, 2>(s, at),
+                    (6, 2) => tiles::<S, 6, 2>(s, at),
+                    (1, 3) if 3 <= MOST => tiles::<S, 1, 3>(s, at),
+                    (2, 3) if 3 <= MOST => tiles::<S, 2, 3>(s, at),
+                    (3, 3) if 3 <= MOST => tiles::<S, 3, 3>(s, at),
+                    (4, 3) if 3 <= MOST => tiles::<S, 4, 3>(s, at),
+                    (5, 3) if 3 <= MOST => tiles::<S, 5, 3>(s, at),
+                    (6, 3) if 3 <= MOST => tiles::<S, 6, 3>(s, at),
+                    (1, 4) if 4 <= MOST => tiles::<S, 1, 4>(s, at),
+                    (2, 4) if 4 <= MOST => tiles::<S, 2, 4>(s, at),
+                    (3, 4) if 4 <= MOST => tiles::<S, 3, 4>(s, at),
+                    (4, 4) if 4 <= MOST => tiles::<S, 4, 4>(s, at),
+                    (5, 4) if 4 <= MOST => tiles::<S, 5, 4>(s, at),
+                    (6, 4) if 4 <= MOST => tiles::<S, 6, 4>(s, at),
                     _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
                 }
             }
 
             #[inline(always)]
-            fn tile<S: Simd, const R: usize, const V: usize>(simd: S, tile: Tile<'_>) {
+            fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, tiles: Tiles<'_>) {
                 simd.vectorize(
                     #[inline(always)]
                     || {
-                        let Tile { a, b: Panel { values, first, cols }, c, stride, store } = tile;
-                        let b = values.chunks_exact(V * S::$vector::LEN);
-                        let at = places::<S, V>(cols);
-                        for r in 0..R {
-                            let row = r * stride;
-                            prefetch(c, row);
-                            prefetch(c, row + cols - 1);
-                        }
-                        let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
-                        if store == Store::Continue {
-                            for r in 0..R {
-                                sums[r] = load(simd, &c[r * stride..], at);
-                            }
-                        }
-                        if a.step == 1 {
-                            let rows: [_; R] =
-                                from_fn(|r| &a.values[(a.first + r) * a.row..][..b.len()]);
-                            for (p, b) in b.enumerate() {
-                                let b: [_; V] = vectors(simd, b);
-                                for r in 0..R {
-                                    let scale = S::$vector::splat(simd, rows[r][p]);
-                                    for v in 0..V {
-                                        sums[r][v] = scale.mul_add(b[v], sums[r][v]);
-                                    }
-                                }
-                            }
-                        } else {
-                            // Columns of A: what a tile needs at one step lies side by side.
-                            assert!(a.row == 1 && a.first + R <= a.step);
-                            for (scales, b) in a.values.chunks_exact(a.step).zip(b) {
-                                let b: [_; V] = vectors(simd, b);
-                                let scales = &scales[a.first..][..R];
-                                for r in 0..R {
-                                    let scale = S::$vector::splat(simd, scales[r]);
-                                    for v in 0..V {
-                                        sums[r][v] = scale.mul_add(b[v], sums[r][v]);
-                                    }
-                                }
-                            }
-                        }
-                        for r in 0..R {
-                            let c = &mut c[r * stride..];
-                            finish(simd, store, first, c, at, &mut sums[r]);
-                            put(simd, sums[r], c, at);
+                        let Tiles { count, a, b, c, stride, store } = tiles;
+                        for n in 0..count {
+                            let a = Left { first: a.first + n * R, ..a };
+                            let c = &mut c[n * R * stride..];
+                            tile::<S, R, V>(simd, a, b, c, stride, store);
                         }
                     },
                 );
+            }
+
+            /// `R` rows and `V` vectors of C, in registers while k goes on.
+            #[inline(always)]
+            fn tile<S: Simd, const R: usize, const V: usize>(
+                simd: S,
+                a: Left<'_, $float>,
+                b: Panel<'_, $float>,
+                c: &mut [$float],
+                stride: usize,
+                store: Store<'_, $float>,
+            ) {
+                let Panel { values, first, cols } = b;
+                let b = values.chunks_exact(V * S::$vector::LEN);
+                let at = places::<S, V>(cols);
+                for r in 0..R {
+                    let row = r * stride;
+                    prefetch(c, row);
+                    prefetch(c, row + cols - 1);
+                }
+                let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
+                if store == Store::Continue {
+                    for r in 0..R {
+                        sums[r] = load(simd, &c[r * stride..], at);
+                    }
+                }
+                if a.step == 1 {
+                    let mut rows = [&a.values[..0]; R];
+                    for r in 0..R {
+                        rows[r] = &a.values[(a.first + r) * a.row..][..b.len()];
+                    }
+                    for (p, b) in b.enumerate() {
+                        let b: [_; V] = vectors(simd, b);
+                        for r in 0..R {
+                            let scale = S::$vector::splat(simd, rows[r][p]);
+                            for v in 0..V {
+                                sums[r][v] = scale.mul_add(b[v], sums[r][v]);
+                            }
+                        }
+                    }
+                } else {
+                    // Columns of A: what a tile needs at one step lies side by side.
+                    assert!(a.row == 1 && a.first + R <= a.step);
+                    for (scales, b) in a.values.chunks_exact(a.step).zip(b) {
+                        let b: [_; V] = vectors(simd, b);
+                        let scales = &scales[a.first..][..R];
+                        for r in 0..R {
+                            let scale = S::$vector::splat(simd, scales[r]);
+                            for v in 0..V {
+                                sums[r][v] = scale.mul_add(b[v], sums[r][v]);
+                            }
+                        }
+                    }
+                }
+                for r in 0..R {
+                    let c = &mut c[r * stride..];
+                    finish(simd, store, first, c, at, &mut sums[r]);
+                    put(simd, sums[r], c, at);
+                }
             }
 
             /// One row, some panels at once: the chains of one alone would wait for each other.
