@@ -152,7 +152,7 @@ fn every_part_of_the_text_is_read_and_has_yardsticks_that_mean_something() {
     assert!(shown.contains(&line), "{shown}");
     // After 60 steps.
     assert!(
-        shown.contains("worse than a 2-gram") || shown.contains("worse than character"),
+        shown.contains("worse than a 2-gram") || shown.contains("worse than frequencies"),
         "{shown}"
     );
     for name in ["a 3-gram", "guessing", "xz", "this model"] {
@@ -207,6 +207,30 @@ fn a_run_leaves_yardsticks_behind_and_says_where_it_stands() {
         output.err
     );
     assert!(!none.file("yardsticks.json").exists());
+}
+
+#[test]
+fn a_figure_is_one_for_each_symbol_and_says_what_those_are() {
+    for (tokenizer, one, short) in
+        [("char", "character", "char"), ("byte", "byte", "byte"), ("char_byte", "symbol", "symbol")]
+    {
+        let run = Run { directory: tempfile::tempdir().expect("a temporary directory") };
+        fs::copy(project("configs/data/input.txt"), run.text()).expect("writable");
+        let trained = run.train(&[], &[&format!("data.tokenizer={tokenizer}")]);
+        let config = run.file("config.toml").display().to_string();
+        let checked = cli(&["check", &config, "--no-time"]);
+        let shown = [
+            (trained.err, format!(" nats/{short}, ")),
+            (checked.out, format!(" nats/{short}, all symbols alike")),
+            (cli(&["metrics", &run.path()]).out, format!("  {short}s/s\n")),
+            (run.eval(&["--by-char"]).out, format!("  nats/{short}  {one}, and what")),
+        ];
+        let other = |text: &str| text.contains("/char") || text.contains("character");
+        for (text, expected) in shown {
+            assert!(text.contains(&expected), "{expected}: {text}");
+            assert!(one == "character" || !other(&text), "{tokenizer}: {text}");
+        }
+    }
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Re
         Command::Check(args) => commands::check::run(&args, parts, console),
         Command::New(args) => commands::new::run(&args, parts, console),
         Command::List(args) => commands::list::run(&args, parts, console),
-        Command::Metrics(args) => commands::metrics::run(&args, console),
+        Command::Metrics(args) => commands::metrics::run(&args, parts, console),
         Command::Completions(args) => commands::completions::run(&args, console),
         Command::Man(args) => commands::man::run(&args, console),
         Command::Sweep(args) => commands::sweep::run(&args, parts, console),

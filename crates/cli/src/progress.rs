@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use data_io::Unit;
 use experiment::{
     Checkpoint, Error, Event, Experiment, Flow, Observer, Outcome, StepReport, duration,
 };
@@ -33,6 +34,8 @@ pub struct Progress<'c, 'w> {
     shows_sample: bool,
     log: Every,
     steps: u64,
+    /// What losses are for each of.
+    unit: Unit,
     /// Time and characters at the start, and when speed was last measured.
     start: (Instant, u64),
     last: (Instant, u64),
@@ -65,6 +68,7 @@ impl<'c, 'w> Progress<'c, 'w> {
             how,
             log: config.log.every,
             steps: config.train.steps.get() as u64,
+            unit: config.tokenizer.unit(),
             start,
             last: start,
             chars_per_sec: 0.0,
@@ -97,7 +101,7 @@ impl<'c, 'w> Progress<'c, 'w> {
             });
             writeln!(out, "{start}")?;
         } else if !self.how.quiet {
-            let unit = experiment.tokenizer().unit();
+            let unit = self.unit.many;
             writeln!(out, "data has {chars} {unit}, {vocab_size} unique.")?;
         }
         out.flush()
@@ -158,18 +162,31 @@ impl<'c, 'w> Progress<'c, 'w> {
         format!("{} left", duration(chars_left / speed(self.start, report.chars)))
     }
 
+    /// What losses are for each of.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    fn loss(&self, nats: f64) -> String {
+        loss(nats, self.unit)
+    }
+
+    fn speed(&self) -> String {
+        format!("{:.0} {}s/s", self.chars_per_sec, self.unit.short)
+    }
+
     /// What a step is to those who see lines.
     fn step_line(&self, report: &StepReport) -> String {
         let mut fields = vec![format!("step {} of {}", report.step, self.steps)];
         if self.how.verbose {
-            fields.push(format!("loss {}", loss(report.nats_per_char)));
+            fields.push(format!("loss {}", self.loss(report.nats_per_char)));
         }
-        fields.push(format!("smoothed loss {}", loss(report.smooth_nats_per_char)));
+        fields.push(format!("smoothed loss {}", self.loss(report.smooth_nats_per_char)));
         if self.how.verbose {
             fields.push(format!("gradient norm {:.4e}", report.grad_norm));
             fields.push(format!("learning rate {}", short(report.learning_rate)));
         }
-        fields.push(format!("{:.0} chars/s", self.chars_per_sec));
+        fields.push(self.speed());
         fields.push(self.time_left(report));
         fields.join("  ")
     }
@@ -183,15 +200,15 @@ impl<'c, 'w> Progress<'c, 'w> {
             format!("{:.0} %", (100.0 * share).floor()),
             format!("step {} of {}", report.step, self.steps),
             self.time_left(report),
-            format!("smoothed loss {}", loss(report.smooth_nats_per_char)),
+            format!("smoothed loss {}", self.loss(report.smooth_nats_per_char)),
         ];
         if let Some((step, nats)) = self.val {
-            fields.push(format!("validation {} at step {step}", loss(nats)));
+            fields.push(format!("validation {} at step {step}", self.loss(nats)));
         }
         if let Some((step, nats)) = self.best.filter(|best| Some(*best) != self.val) {
-            fields.push(format!("best {} at step {step}", loss(nats)));
+            fields.push(format!("best {} at step {step}", self.loss(nats)));
         }
-        fields.push(format!("{:.0} chars/s", self.chars_per_sec));
+        fields.push(self.speed());
         let mut lines = flow(&fields, width);
         if self.shows_sample && !self.sample.is_empty() {
             let rows = self.sample.lines().flat_map(|line| break_anywhere(&printable(line), width));
@@ -247,7 +264,7 @@ impl<'c, 'w> Progress<'c, 'w> {
                 if self.best.is_none_or(|(_, least)| *nats_per_char < least) {
                     self.best = self.val;
                 }
-                self.line(&format!("step {step}  validation {}", loss(*nats_per_char)));
+                self.line(&format!("step {step}  validation {}", self.loss(*nats_per_char)));
             }
             Event::Sample { step, text } => {
                 self.sample = (*text).to_owned();
@@ -381,8 +398,9 @@ impl Drop for Meter<'_> {
 }
 
 /// `2.345 nats/char, 3.383 bits/char`.
-pub fn loss(nats: f64) -> String {
-    format!("{nats:.3} nats/char, {:.3} bits/char", nats / LN_2)
+pub fn loss(nats: f64, unit: Unit) -> String {
+    let (bits, Unit { short, .. }) = (nats / LN_2, unit);
+    format!("{nats:.3} nats/{short}, {bits:.3} bits/{short}")
 }
 
 /// Four digits, without zeros at the end.

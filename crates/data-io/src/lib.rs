@@ -18,5 +18,7 @@ pub use regular::read_regular;
 pub use source::{Paths, Source, TextError, builtin_sources};
 pub use survey::{Kind, Survey};
 pub use tensor_file::{FileError, Foreign, StoredTensor, TensorFile, Values, is_text};
-pub use tokenizer::{BuildTokenizer, Tokenizer, UnknownSymbol, Utf8Stream, builtin_tokenizers};
+pub use tokenizer::{
+    BuildTokenizer, Tokenizer, Unit, UnknownSymbol, Utf8Stream, builtin_tokenizers,
+};
 pub use windows::{Lanes, Lengths, Window, WindowRule, Windows};

@@ -5,12 +5,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use data_io::Unit;
 use registry::Document;
 use serde::{Deserialize, Serialize};
 
 use crate::error::failed;
 use crate::run_dir::{CONFIG, METRICS, SAMPLES, TIMING};
-use crate::{Error, open_config};
+use crate::{Config, Error, Parts, open_config};
 
 /// The logs of a run directory.
 #[derive(Debug)]
@@ -92,6 +93,12 @@ impl Record {
             samples: samples(&read(&path.join(SAMPLES))?),
             path: path.to_owned(),
         })
+    }
+
+    /// What its losses are for each of. A config may name parts that this program does not have; then
+    /// no more is known than that they are symbols.
+    pub fn unit(&self, parts: &Parts) -> Unit {
+        Config::parse(&self.config, parts).map_or(Unit::SYMBOL, |config| config.tokenizer.unit())
     }
 }
 

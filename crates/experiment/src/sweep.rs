@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
+use data_io::Unit;
+
 use crate::{
     Config, Error, Event, Experiment, Flow, Observer, Parts, Permitted, RunDir, open_config,
     train_from,
@@ -124,6 +126,8 @@ pub struct Standing {
     pub best: Option<(u64, f64)>,
     /// Number of trained parameters.
     pub parameters: usize,
+    /// What a loss of it is for each of.
+    pub unit: Unit,
     /// Why it ended before its last step, if it did.
     pub ended: Option<Ended>,
 }
@@ -173,6 +177,8 @@ pub enum SweepEvent {
         step: u64,
         /// Loss over the validation text.
         nats_per_char: f64,
+        /// What that is for each of.
+        unit: Unit,
     },
 }
 
@@ -262,8 +268,7 @@ impl Sweep {
                 scope.spawn(move || {
                     let next = || queue.lock().expect("no thread panics").pop_front();
                     while let Some(index) = next().filter(|_| !is_over()) {
-                        let watch = Watch { index, until: until(index), is_over, events: &events };
-                        match self.run_one(index, parts, watch) {
+                        match self.run_one(index, until(index), parts, is_over, &events) {
                             Ok(standing) => _ = events.send(SweepEvent::Reached(standing)),
                             Err(error) => {
                                 failed.lock().expect("no thread panics").get_or_insert(error);
@@ -290,8 +295,10 @@ impl Sweep {
     fn run_one(
         &self,
         index: usize,
+        until: u64,
         parts: &Parts,
-        mut watch: Watch<'_>,
+        is_over: &(dyn Fn() -> bool + Sync),
+        events: &mpsc::Sender<SweepEvent>,
     ) -> Result<Standing, Error> {
         let document = self.document(&self.combinations[index])?;
         let mut experiment = Experiment::prepare(&document, parts)?;
@@ -301,24 +308,26 @@ impl Sweep {
         let (mut run, checkpoint) = (resumed.run, resumed.checkpoint);
         for error in &resumed.damaged {
             let what = format!("{}: {error}", error.place());
-            let _ = watch.events.send(SweepEvent::Damaged { index, what });
+            let _ = events.send(SweepEvent::Damaged { index, what });
         }
         let parameters = experiment.n_params();
-        if let Some(checkpoint) = checkpoint.as_ref().filter(|it| watch.until <= it.step()) {
+        let unit = experiment.config().tokenizer.unit();
+        if let Some(checkpoint) = checkpoint.as_ref().filter(|it| until <= it.step()) {
             let (step, best) = (checkpoint.step(), checkpoint.best());
-            return Ok(Standing { index, step, best, parameters, ended: None });
+            return Ok(Standing { index, step, best, parameters, unit, ended: None });
         }
         let before = checkpoint.as_ref().and_then(|checkpoint| checkpoint.best());
+        let mut watch = Watch { index, unit, until, is_over, events };
         match train_from(&experiment, checkpoint.as_ref(), &mut [&mut run, &mut watch]) {
             Ok(outcome) => {
                 let ended = outcome.out_of_patience.then_some(Ended::OutOfPatience);
                 let (step, best) = (outcome.step, outcome.best);
-                Ok(Standing { index, step, best, parameters, ended })
+                Ok(Standing { index, step, best, parameters, unit, ended })
             }
             // It is out of the race, and the others go on.
             Err(Error::Diverged { step, .. }) => {
                 let ended = Some(Ended::Diverged(step));
-                Ok(Standing { index, step, best: before, parameters, ended })
+                Ok(Standing { index, step, best: before, parameters, unit, ended })
             }
             Err(error) => Err(error),
         }
@@ -342,6 +351,7 @@ fn target(config: &Config, share: f64) -> u64 {
 /// Stops a run where it is to be compared, and tells of it.
 struct Watch<'a> {
     index: usize,
+    unit: Unit,
     until: u64,
     is_over: &'a (dyn Fn() -> bool + Sync),
     events: &'a mpsc::Sender<SweepEvent>,
@@ -349,13 +359,13 @@ struct Watch<'a> {
 
 impl Observer for Watch<'_> {
     fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
-        let Self { index, until, .. } = *self;
+        let Self { index, unit, until, .. } = *self;
         match event {
             Event::Step(report) if until <= report.step || (self.is_over)() => Ok(Flow::Stop),
             Event::Eval { step, nats_per_char, .. } => {
                 let (step, nats_per_char) = (*step, *nats_per_char);
                 // Nobody hears of it where the sweep has ended.
-                let _ = self.events.send(SweepEvent::Eval { index, step, nats_per_char });
+                let _ = self.events.send(SweepEvent::Eval { index, step, nats_per_char, unit });
                 Ok(Flow::GoOn)
             }
             _ => Ok(Flow::GoOn),
@@ -410,7 +420,7 @@ mod tests {
     fn runs_that_diverged_are_last_and_equal_ones_in_order() {
         let run = |index, nats: Option<f64>, ended| {
             let best = nats.map(|nats| (1, nats));
-            Standing { index, step: 1, best, parameters: 1, ended }
+            Standing { index, step: 1, best, parameters: 1, unit: Unit::CHARACTER, ended }
         };
         let mut runs = [
             run(0, Some(1.0), Some(Ended::Diverged(5))),

@@ -18,7 +18,7 @@ pub(crate) const YARDSTICKS: &str = "yardsticks.json";
 pub const GUESSING: &str = "guessing";
 
 /// How the yardstick of bare frequencies is called.
-pub const FREQUENCIES: &str = "character frequencies";
+pub const FREQUENCIES: &str = "frequencies alone";
 
 /// Orders of n-grams, the longest with a context of seven symbols.
 const MAX_ORDER: usize = 8;
@@ -328,7 +328,7 @@ mod tests {
     fn a_loss_is_placed_between_the_nearest_yardsticks() {
         let check = |nats, expected| assert_eq!(yardsticks().verdict(nats), expected);
         check(5.0, "worse than guessing (4.17)");
-        check(4.0, "better than guessing (4.17), worse than character frequencies (3.30)");
+        check(4.0, "better than guessing (4.17), worse than frequencies alone (3.30)");
         check(2.55, "better than xz (2.60), worse than a 2-gram (2.45)");
         check(2.2, "better than a 2-gram (2.45), worse than a 3-gram (2.00)");
         check(2.0, "better than a 2-gram (2.45), worse than a 3-gram (2.00)");

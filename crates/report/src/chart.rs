@@ -61,7 +61,7 @@ pub struct Chart<'a> {
     /// What a screen reader says of it.
     pub label: String,
     /// What stands at the axes.
-    pub axes: [&'a str; 2],
+    pub axes: [String; 2],
     /// Whether the vertical axis is logarithmic.
     pub is_log: bool,
     /// What is drawn.
@@ -130,8 +130,8 @@ impl Chart<'_> {
             .disable_x_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(BLACK.mix(0.12))
-            .x_desc(self.axes[0])
-            .y_desc(self.axes[1])
+            .x_desc(&*self.axes[0])
+            .y_desc(&*self.axes[1])
             .x_labels(self.width as usize / 100)
             .y_labels(6)
             .x_label_formatter(&|value| short(*value))
@@ -217,9 +217,16 @@ mod tests {
     fn chart(is_log: bool, points: &[(f64, f64)], levels: &[(String, f64)]) -> String {
         let lines = vec![Line { colour: 1, style: Style::Marked, points: points.to_vec() }];
         let label = "a \"chart\" <of> lines".into();
-        Chart { width: WIDE, label, axes: ["steps", "nats"], is_log, lines, levels }
-            .draw()
-            .into_string()
+        Chart {
+            width: WIDE,
+            label,
+            axes: ["steps", "nats"].map(str::to_owned),
+            is_log,
+            lines,
+            levels,
+        }
+        .draw()
+        .into_string()
     }
 
     /// Where the marks of a chart are.

@@ -1,5 +1,6 @@
 //! The logs of a run as curves, by step, by characters read and by seconds.
 
+use data_io::Unit;
 use experiment::{Metric, Record};
 
 /// What a curve is drawn along.
@@ -27,11 +28,11 @@ impl Along {
     }
 
     /// What stands at the axis.
-    pub fn label(self) -> &'static str {
+    pub fn label(self, unit: Unit) -> String {
         match self {
-            Self::Step => "steps",
-            Self::Chars => "characters read",
-            Self::Secs => "seconds",
+            Self::Step => "steps".into(),
+            Self::Chars => format!("{} read", unit.many),
+            Self::Secs => "seconds".into(),
         }
     }
 }

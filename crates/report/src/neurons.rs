@@ -3,6 +3,7 @@
 //!
 //! After Karpathy, Johnson & Fei-Fei, "Visualizing and understanding recurrent networks", 2015.
 
+use data_io::Unit as Symbol;
 use experiment::{FEATURES, Gate, Neurons, Reach, Unit};
 use maud::{Markup, html};
 
@@ -33,7 +34,7 @@ pub fn section(runs: &[Run]) -> Markup {
                 section.neurons {
                     h3 { (key(index)) " " (run.name) }
                     @match &run.neurons {
-                        Ok((passage, neurons)) => (view(index, *passage, neurons)),
+                        Ok((passage, neurons)) => (view(index, run.unit, *passage, neurons)),
                         Err(reason) => { p.note { (reason) } }
                     }
                 }
@@ -42,7 +43,7 @@ pub fn section(runs: &[Run]) -> Markup {
     }
 }
 
-fn view(run: usize, passage: Passage, neurons: &Neurons) -> Markup {
+fn view(run: usize, unit: Symbol, passage: Passage, neurons: &Neurons) -> Markup {
     let text = match passage {
         Passage::Training => "training text",
         Passage::Validation => "validation text",
@@ -72,7 +73,7 @@ fn view(run: usize, passage: Passage, neurons: &Neurons) -> Markup {
         }
         (followers(&neurons.units, &ranked))
         (saturation(&neurons.gates))
-        (memory(&neurons.reach))
+        (memory(&neurons.reach, unit))
     }
 }
 
@@ -170,7 +171,7 @@ fn saturation(gates: &[Gate]) -> Markup {
                     (Chart {
                         width: NARROW,
                         label: format!("How often the gate {name} of each unit is open, and how often shut; the means are below"),
-                        axes: ["share of the time open", "share of the time shut"],
+                        axes: ["share of the time open", "share of the time shut"].map(str::to_owned),
                         is_log: false,
                         lines: gates.iter().filter(|gate| gate.name == name).map(|gate| Line {
                             colour: gate.layer,
@@ -198,17 +199,18 @@ fn saturation(gates: &[Gate]) -> Markup {
 }
 
 /// How far back what was read still matters.
-fn memory(reach: &[Reach]) -> Markup {
+fn memory(reach: &[Reach], unit: Symbol) -> Markup {
+    let Symbol { one, many, .. } = unit;
     let most = reach.iter().map(|reach| reach.excess).fold(1e-9, f64::max);
     html! {
         h4 { "Memory" }
         @if reach.is_empty() {
             p { "The text is too short to tell how far back the memory reaches." }
         } @else {
-            p { (reach_in_words(reach)) }
+            p { (reach_in_words(reach, unit)) }
             table.reach {
-                caption { "What a character costs more when the state is set back so many characters before" }
-                thead { tr { th scope="col" { "characters known" } th scope="col" { "nats more, ± standard error" } th scope="col" { "measured on" } } }
+                caption { "What a " (one) " costs more when the state is set back so many " (many) " before" }
+                thead { tr { th scope="col" { (many) " known" } th scope="col" { "nats more, ± standard error" } th scope="col" { "measured on" } } }
                 tbody {
                     @for Reach { distance: [from, to], excess, error, symbols } in reach {
                         tr {
@@ -223,19 +225,17 @@ fn memory(reach: &[Reach]) -> Markup {
     }
 }
 
-fn reach_in_words(reach: &[Reach]) -> String {
+fn reach_in_words(reach: &[Reach], unit: Symbol) -> String {
+    let Symbol { one, many, .. } = unit;
     let matters = |reach: &Reach| NOTHING.max(SURE * reach.error) <= reach.excess;
     let last = reach.iter().rposition(matters);
     match last {
-        None => format!("Nothing before the last character is worth {NOTHING} nats to it."),
+        None => format!("Nothing before the last {one} is worth {NOTHING} nats to it."),
         Some(last) if last + 1 == reach.len() => {
-            format!(
-                "What stands more than {} characters back still matters.",
-                reach[last].distance[1]
-            )
+            format!("What stands more than {} {many} back still matters.", reach[last].distance[1])
         }
         Some(last) => format!(
-            "What stands more than {} characters back is worth less than {NOTHING} nats a character.",
+            "What stands more than {} {many} back is worth less than {NOTHING} nats a {one}.",
             reach[last + 1].distance[1]
         ),
     }
@@ -288,7 +288,8 @@ mod tests {
                 error: 0.006,
                 symbols: 50,
             };
-            reach_in_words(&distances.into_iter().zip(excess).map(reach).collect::<Vec<_>>())
+            let reach: Vec<_> = distances.into_iter().zip(excess).map(reach).collect();
+            reach_in_words(&reach, Symbol::CHARACTER)
         };
         assert_eq!(
             of(&[1.0, 0.1, 0.011]),

@@ -51,11 +51,12 @@ pub fn page(runs: &[Run]) -> String {
 
 /// What the runs are, a row each.
 fn overview(runs: &[Run]) -> Markup {
+    let per_second = format!("{} a second", verdict::unit_of(runs).many);
     html! {
         table {
             caption { "The runs" }
             thead { tr {
-                @for head in ["run", "steps", "model", "parameters", "symbols", "training time", "characters a second"] {
+                @for head in ["run", "steps", "model", "parameters", "symbols", "training time", &per_second] {
                     th scope="col" { (head) }
                 }
             } }
@@ -137,11 +138,12 @@ struct Quantity<'a> {
 }
 
 fn curves(runs: &[Run]) -> Markup {
-    let levels = verdict::levels(runs);
+    let (levels, symbol) = (verdict::levels(runs), verdict::unit_of(runs));
+    let (nats, speed) = (format!("nats a {}", symbol.one), format!("{} a second", symbol.many));
     let quantities = [
         Quantity {
             heading: "Loss",
-            unit: "nats a character",
+            unit: &nats,
             curves: |curves| {
                 vec![
                     ("training", Style::Pale, &curves.train[..]),
@@ -168,8 +170,8 @@ fn curves(runs: &[Run]) -> Markup {
         },
         Quantity {
             heading: "Speed",
-            unit: "characters a second",
-            curves: |curves| vec![("characters a second", Style::Plain, &curves.speed[..])],
+            unit: &speed,
+            curves: |curves| vec![("speed", Style::Plain, &curves.speed[..])],
             has_log: false,
             levels: &[],
         },
@@ -178,8 +180,8 @@ fn curves(runs: &[Run]) -> Markup {
         section aria-labelledby="curves" {
             h2 id="curves" { "Curves" }
             form #views {
-                (choice("along", "Along", &Along::ALL.map(|along| (along.name(), along.label()))))
-                (choice("scale", "Scale", &[("linear", "linear"), ("log", "logarithmic")]))
+                (choice("along", "Along", &Along::ALL.map(|along| (along.name(), along.label(symbol)))))
+                (choice("scale", "Scale", &[("linear", "linear".into()), ("log", "logarithmic".into())]))
             }
             ul.legend aria-label="Legend" {
                 @for (index, run) in runs.iter().enumerate() {
@@ -194,7 +196,7 @@ fn curves(runs: &[Run]) -> Markup {
 }
 
 /// One of several words to choose; the first is chosen.
-fn choice(name: &str, legend: &str, words: &[(&str, &str)]) -> Markup {
+fn choice(name: &str, legend: &str, words: &[(&str, String)]) -> Markup {
     html! {
         fieldset {
             legend { (legend) }
@@ -236,17 +238,18 @@ impl Quantity<'_> {
             }
         }
         let names: Vec<_> = runs.iter().map(|run| run.name.as_str()).collect();
+        let along = along.label(verdict::unit_of(runs));
         let scale = if is_log { ", logarithmic" } else { "" };
         let label = format!(
             "{} of {} by {}{scale}; the numbers are below",
             self.heading,
             names.join(", "),
-            along.label()
+            along
         );
         Chart {
             width: WIDE,
             label,
-            axes: [along.label(), self.unit],
+            axes: [along, self.unit.into()],
             is_log,
             lines,
             levels: self.levels,
@@ -262,7 +265,7 @@ impl Quantity<'_> {
             @for (name, _, points) in curves.iter().filter(|(_, _, points)| !points.is_empty()) {
                 table {
                     caption { (run.name) ": " (name) }
-                    thead { tr { th scope="col" { "step" } th scope="col" { "characters" } th scope="col" { "seconds" } th scope="col" { (self.unit) } } }
+                    thead { tr { th scope="col" { "step" } th scope="col" { (run.unit.many) } th scope="col" { "seconds" } th scope="col" { (self.unit) } } }
                     tbody {
                         @for (index, point) in points.iter().enumerate() {
                             @if (points.len() - 1 - index).is_multiple_of(every) {

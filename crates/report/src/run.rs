@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use data_io::TextError;
+use data_io::{TextError, Unit};
 use experiment::{
     Config, Copied, Error, HeldOut, Neurons, NoveltyPlan, Parts, Record, SplitText, Summary,
     TextModel, Yardsticks, novelty,
@@ -28,6 +28,8 @@ pub struct Run {
     pub name: String,
     /// Its logs.
     pub record: Record,
+    /// What its losses are for each of.
+    pub unit: Unit,
     /// The same as curves.
     pub curves: Curves,
     /// Keys and values of its `config.toml`, in their order.
@@ -36,9 +38,9 @@ pub struct Run {
     pub model: Result<Model, String>,
     /// What its units do on its text; or why that is not known.
     pub neurons: Result<(Passage, Neurons), String>,
-    /// Nats per character that its text holds on average, where that is known.
+    /// Nats per symbol that its text holds on average, where that is known.
     pub entropy: Option<f64>,
-    /// What can be reached without a neural network: names, and nats per character on the validation
+    /// What can be reached without a neural network: names, and nats per symbol on the validation
     /// text.
     pub yardsticks: Vec<(String, f64)>,
     /// What its samples repeat of the training text, where that was found out.
@@ -93,10 +95,10 @@ impl Run {
         };
         let yardsticks = Yardsticks::read(path).filter(is_of_text);
         let yardsticks = yardsticks.map_or(vec![], |yardsticks| yardsticks.named());
-        let curves = Curves::of(&record);
+        let (curves, unit) = (Curves::of(&record), record.unit(parts));
         let config = std::fs::read_to_string(path.join("config.toml")).unwrap_or_default();
         let config = settings(&config);
-        Ok(Self { name, record, curves, config, model, neurons, entropy, yardsticks, copies })
+        Ok(Self { name, record, unit, curves, config, model, neurons, entropy, yardsticks, copies })
     }
 
     /// The steps its config asks for, where it says so.

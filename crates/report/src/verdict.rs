@@ -2,6 +2,7 @@
 
 use std::f64::consts::LN_2;
 
+use data_io::Unit;
 use experiment::{FREQUENCIES, GUESSING};
 use maud::{Markup, html};
 
@@ -17,6 +18,7 @@ const LITTLE: f64 = 0.1;
 const RISEN: f64 = 1.01;
 
 pub fn section(runs: &[Run]) -> Markup {
+    let per = unit_of(runs).one;
     html! {
         section aria-labelledby="verdict" {
             h2 id="verdict" { "Is this good?" }
@@ -27,7 +29,7 @@ pub fn section(runs: &[Run]) -> Markup {
                 caption { "Losses: the lower, the better" }
                 thead { tr {
                     th scope="col" { "run" } th scope="col" { "text" } th scope="col" { "after step" }
-                    th scope="col" { "nats a character" } th scope="col" { "bits a character" } th scope="col" { "perplexity" }
+                    th scope="col" { "nats a " (per) } th scope="col" { "bits a " (per) } th scope="col" { "perplexity" }
                 } }
                 tbody {
                     @for (index, run) in runs.iter().enumerate() {
@@ -45,7 +47,7 @@ pub fn section(runs: &[Run]) -> Markup {
             @for (index, run) in runs.iter().enumerate() {
                 @let yardsticks = yardsticks(run);
                 @if let Some(point) = run.curves.best_val() {
-                    p { (key(index)) " " strong { (run.name) } ": " (sentence(point.value, &yardsticks)) " " (overfitting(&run.curves).unwrap_or_default()) }
+                    p { (key(index)) " " strong { (run.name) } ": " (sentence(point.value, run.unit, &yardsticks)) " " (overfitting(&run.curves).unwrap_or_default()) }
                 } @else if !run.curves.smooth.is_empty() {
                     p { (key(index)) " " strong { (run.name) } ": no text was held out to validate with, so nobody knows how it does on a text it never saw. "
                         code { "data.split = [0.9, 0.1, 0.0]" } " holds out a tenth." }
@@ -55,7 +57,7 @@ pub fn section(runs: &[Run]) -> Markup {
             @if runs.iter().any(|run| !yardsticks(run).is_empty()) {
                 table {
                     caption { "Yardsticks: what is reached without a neural network, on the validation text" }
-                    thead { tr { th scope="col" { "run" } th scope="col" { "yardstick" } th scope="col" { "nats a character" } th scope="col" { "bits a character" } } }
+                    thead { tr { th scope="col" { "run" } th scope="col" { "yardstick" } th scope="col" { "nats a " (per) } th scope="col" { "bits a " (per) } } }
                     tbody {
                         @for (index, run) in runs.iter().enumerate() {
                             @for (name, nats) in yardsticks(run) {
@@ -70,6 +72,11 @@ pub fn section(runs: &[Run]) -> Markup {
             }
         }
     }
+}
+
+/// What the losses of the runs are for each of.
+pub fn unit_of(runs: &[Run]) -> Unit {
+    Unit::of_all(runs.iter().map(|run| run.unit))
 }
 
 /// Whether two of the runs are known to have different texts.
@@ -88,7 +95,7 @@ fn losses(run: &Run) -> Vec<(&'static str, crate::Point)> {
     losses
 }
 
-/// Names and nats per character, from the easiest to the hardest.
+/// Names and nats per symbol, from the easiest to the hardest.
 fn yardsticks(run: &Run) -> Vec<(String, f64)> {
     let mut yardsticks = run.yardsticks.clone();
     let is_guess = |(name, _): &(String, f64)| name == GUESSING;
@@ -116,7 +123,7 @@ pub fn levels(runs: &[Run]) -> Vec<(String, f64)> {
 }
 
 /// Where a validation loss stands among the yardsticks, which fall.
-fn sentence(loss: f64, yardsticks: &[(String, f64)]) -> String {
+fn sentence(loss: f64, unit: Unit, yardsticks: &[(String, f64)]) -> String {
     let said = |(name, nats): &(String, f64)| format!("{name} ({nats:.3})");
     let behind = yardsticks.iter().rfind(|(_, nats)| loss < *nats).map(said);
     let ahead = yardsticks.iter().find(|(_, nats)| *nats <= loss).map(said);
@@ -130,7 +137,7 @@ fn sentence(loss: f64, yardsticks: &[(String, f64)]) -> String {
         }
         (None, None) => String::new(),
     };
-    format!("{loss:.3} nats a character on the validation text{words}.")
+    format!("{loss:.3} nats a {} on the validation text{words}.", unit.one)
 }
 
 /// A word on a validation loss that rises.
@@ -152,7 +159,7 @@ fn little_to_learn(yardsticks: &[(String, f64)]) -> Option<String> {
     let saved = 1.0 - best / frequencies;
     (saved < LITTLE).then(|| {
         let least = if name == FREQUENCIES { String::new() } else {
-            format!(": {name} saves {:.1} % of what the bare frequencies of its characters cost", 100.0 * saved)
+            format!(": {name} saves {:.1} % of what the bare frequencies of its symbols cost", 100.0 * saved)
         };
         format!("There is little to learn in this text{least}. A model that comes near {best:.3} nats has done what can be done.")
     })
@@ -169,7 +176,8 @@ mod tests {
     #[test]
     fn a_loss_stands_between_the_next_better_and_the_next_worse() {
         let known = yardsticks(&[("guessing", 4.0), ("a 2-gram", 2.05), ("a 3-gram", 1.78)]);
-        let check = |loss, expected: &str| assert_eq!(sentence(loss, &known), expected);
+        let check =
+            |loss, expected: &str| assert_eq!(sentence(loss, Unit::CHARACTER, &known), expected);
         let on = "nats a character on the validation text";
         check(
             1.9,
@@ -182,7 +190,7 @@ mod tests {
                 "4.500 {on}, worse than guessing (4.000): nothing was learned, or it was forgotten again."
             ),
         );
-        assert_eq!(sentence(2.0, &[]), format!("2.000 {on}."));
+        assert_eq!(sentence(2.0, Unit::BYTE, &[]), "2.000 nats a byte on the validation text.");
     }
 
     #[test]

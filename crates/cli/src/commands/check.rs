@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use data_io::is_text;
+use data_io::{Unit, is_text};
 use experiment::{
     Error, Experiment, Parts, Speed, Summary, TextModel, Turns, in_bytes, in_time,
     newest_checkpoint, open_config,
@@ -94,7 +94,7 @@ fn in_words(summary: &Summary) -> String {
 
 fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     let config = experiment.config();
-    let unit = experiment.tokenizer().unit();
+    let Unit { many: unit, short, .. } = config.tokenizer.unit();
     let (layers, hidden_size) =
         (config.model.layers.as_usize(), config.model.hidden_size.as_usize());
     writeln!(
@@ -143,7 +143,7 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
         config.schedule.name,
     )?;
     let uniform = (experiment.tokenizer().vocab_size() as f64).ln();
-    write!(out, "loss        starts near {uniform:.4} nats/char, all symbols alike")?;
+    write!(out, "loss        starts near {uniform:.4} nats/{short}, all symbols alike")?;
     match experiment.text().entropy() {
         Some(entropy) => {
             writeln!(out, "; the text's entropy is {entropy:.4}, no model does better for long")

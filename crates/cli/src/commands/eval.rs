@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use data_io::{Corpus, Excerpt, Tokenizer};
+use data_io::{Corpus, Excerpt, Tokenizer, Unit};
 use experiment::{
     Config, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, own_text, run_of,
 };
@@ -36,7 +36,7 @@ A model that is worse than a 3-gram has not learnt much.
 
 --json writes {checkpoint, step, split, text, chars, carry, dynamic_rate, nats_per_char,
 bits_per_char, perplexity, yardsticks, verdict, by_char}. split is null with --text. Of the yardsticks,
-in nats a character, those are null that mean nothing: all but guessing with --split train.")]
+in nats a symbol, those are null that mean nothing: all but guessing with --split train.")]
 pub struct EvalArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -150,7 +150,7 @@ pub fn run(args: &EvalArgs, parts: &Parts, console: &mut Console<'_>) -> Result<
     };
     let written = match args.json {
         true => report.write_json(model.tokenizer(), console.out),
-        false => report.write(model.tokenizer(), console.out),
+        false => report.write(model.tokenizer(), model.config().tokenizer.unit(), console.out),
     };
     written.map_err(Failure::Output)
 }
@@ -258,26 +258,29 @@ impl Report {
         libm::exp(self.nats_per_char)
     }
 
-    fn write(&self, tokenizer: &dyn Tokenizer, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, tokenizer: &dyn Tokenizer, unit: Unit, out: &mut dyn Write) -> io::Result<()> {
         let text = printable(&self.text);
         let text = match self.split {
             Some(split) => format!("{} text of {text}", split.in_words()),
             None => text,
         };
         writeln!(out, "{}, step {}", printable(&self.checkpoint), self.step)?;
-        writeln!(out, "{text}: {} {} predicted, {CARRY}", self.chars, tokenizer.unit())?;
+        writeln!(out, "{text}: {} {} predicted, {CARRY}", self.chars, unit.many)?;
         if let Some(rate) = self.rate {
             writeln!(out, "the model goes on learning as it reads, at rate {rate}")?;
         }
         let (nats, bits) = (self.nats_per_char, self.nats_per_char / LN_2);
-        let perplexity = self.perplexity();
-        writeln!(out, "{nats:.4} nats/char, {bits:.4} bits/char, perplexity {perplexity:.3}")?;
+        let (perplexity, short) = (self.perplexity(), unit.short);
+        writeln!(
+            out,
+            "{nats:.4} nats/{short}, {bits:.4} bits/{short}, perplexity {perplexity:.3}"
+        )?;
         writeln!(out, "{}", self.verdict())?;
-        self.write_yardsticks(tokenizer.unit(), out)?;
-        self.by_char.as_ref().map_or(Ok(()), |by_char| by_char.write(tokenizer, out))
+        self.write_yardsticks(unit, out)?;
+        self.by_char.as_ref().map_or(Ok(()), |by_char| by_char.write(tokenizer, unit, out))
     }
 
-    fn write_yardsticks(&self, unit: &str, out: &mut dyn Write) -> io::Result<()> {
+    fn write_yardsticks(&self, unit: Unit, out: &mut dyn Write) -> io::Result<()> {
         let Some(yardsticks) = &self.yardsticks else {
             return match self.split {
                 Some(_) => {
@@ -291,16 +294,18 @@ impl Report {
         if fitted_chars < train_chars {
             write!(out, "last {fitted_chars} of ")?;
         }
-        write!(out, "{train_chars} {unit} of training text")?;
+        let Unit { many, short, .. } = unit;
+        write!(out, "{train_chars} {many} of training text")?;
         if scored_chars < chars {
-            write!(out, ", for the first {scored_chars} {unit}")?;
+            write!(out, ", for the first {scored_chars} {many}")?;
         }
-        writeln!(out, "\n  nats/char  bits/char")?;
+        writeln!(out, "\n  nats/{short}  bits/{short}")?;
+        let width = "nats/".len() + short.len();
         let mut named = yardsticks.named();
         named.push(("this model".into(), self.nats_per_char));
         named.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         for (name, nats) in named {
-            writeln!(out, "  {nats:9.4}  {:9.4}  {name}", nats / LN_2)?;
+            writeln!(out, "  {nats:width$.4}  {:width$.4}  {name}", nats / LN_2)?;
         }
         let orders: Vec<_> = yardsticks.no_better().map(|order| order.to_string()).collect();
         match orders.is_empty() {
@@ -388,26 +393,28 @@ impl ByChar {
         others.min_by_key(|(_, count)| std::cmp::Reverse(**count)).map(|((_, other), _)| *other)
     }
 
-    fn write(&self, tokenizer: &dyn Tokenizer, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, tokenizer: &dyn Tokenizer, unit: Unit, out: &mut dyn Write) -> io::Result<()> {
         let rows = self.rows(tokenizer);
         let shown = |symbol: &str| printable(&format!("{symbol:?}"));
         writeln!(
             out,
             "\nthe {} that cost most, {} of {}",
-            tokenizer.unit(),
+            unit.many,
             rows.len().min(MOST_CHARS),
             rows.len()
         )?;
+        let Unit { one, short, .. } = unit;
         writeln!(
             out,
-            "  of the loss  of the text  nats/char  character, and what was expected instead"
+            "  of the loss  of the text  nats/{short}  {one}, and what was expected instead"
         )?;
+        let width = "nats/".len() + short.len();
         for row in rows.iter().take(MOST_CHARS) {
             let (loss, text) = (100.0 * row.share_of_loss, 100.0 * row.share_of_text);
             let instead = row.expected_instead.as_deref().map(shown).unwrap_or_default();
             let symbol = shown(&row.symbol);
             let line = format!(
-                "  {loss:9.2} %  {text:9.2} %  {:9.3}  {symbol:10} {instead}",
+                "  {loss:9.2} %  {text:9.2} %  {:width$.3}  {symbol:10} {instead}",
                 row.nats_per_char
             );
             writeln!(out, "{}", line.trim_end())?;

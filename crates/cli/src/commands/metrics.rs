@@ -6,7 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
-use experiment::{Error, Metric, Record, Timing};
+use data_io::Unit;
+use experiment::{Error, Metric, Parts, Record, Timing};
 use serde::Serialize;
 
 use crate::failure::printable;
@@ -53,12 +54,13 @@ struct Row<'a> {
     rollbacks: Option<u64>,
 }
 
-pub fn run(args: &MetricsArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+pub fn run(args: &MetricsArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
     let record = Record::open(&args.run)?;
+    let unit = record.unit(parts);
     let rows = rows(&record.metrics, &record.timing);
     let write = |out: &mut dyn Write| match args.csv {
         true => write_csv(&rows, out),
-        false => write_table(&rows, out),
+        false => write_table(&rows, unit, out),
     };
     let Some(path) = &args.out else { return write(console.out).map_err(Failure::Output) };
     let failed = |action| move |source| Error::Io { path: path.clone(), action, source };
@@ -142,8 +144,9 @@ fn write_csv(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// For a person: rounded, in columns.
-fn write_table(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
-    let names = ["step", "split", "nats", "bits", "smoothed", "gradient", "rate", "chars/s"];
+fn write_table(rows: &[Row<'_>], unit: Unit, out: &mut dyn Write) -> io::Result<()> {
+    let speed = format!("{}s/s", unit.short);
+    let names = ["step", "split", "nats", "bits", "smoothed", "gradient", "rate", &speed];
     let mut table = vec![names.map(str::to_owned)];
     for row in rows {
         let rounded =

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use data_io::Unit;
 use experiment::{
     Checkpoint, Error, Event, Experiment, Flow, Measuring, Observer, Outcome, Parts, Permitted,
     Resumed, RunDir, Yardsticks, duration, open_config, open_run, train_from,
@@ -111,17 +112,18 @@ fn train(
         return Ok(());
     }
 
-    let run = shell_word(&path.display().to_string());
+    let (run, unit) =
+        (shell_word(&path.display().to_string()), experiment.config().tokenizer.unit());
     let _ = writeln!(
         console.err,
         "{run}: {} steps in {}, smoothed loss {}",
         outcome.step - first,
         duration(start.elapsed().as_secs_f64()),
-        loss(outcome.smooth_nats_per_char),
+        loss(outcome.smooth_nats_per_char, unit),
     );
     let _ = writeln!(console.err, "{}", why_it_ended(&outcome, experiment));
     if !outcome.stopped {
-        let _ = writeln!(console.err, "{}", verdict(&outcome, measuring.yardsticks()));
+        let _ = writeln!(console.err, "{}", verdict(&outcome, measuring.yardsticks(), unit));
     }
     let _ = writeln!(console.err, "write with it: cargo cli sample {run} --length 500");
     Ok(())
@@ -159,7 +161,8 @@ impl Observer for Shown<'_, '_, '_, '_> {
             let named = yardsticks.named();
             let named: Vec<_> =
                 named.iter().map(|(name, nats)| format!("{name} {nats:.2}")).collect();
-            self.progress.line(&format!("yardsticks in nats/char: {}", named.join(", ")));
+            let short = self.progress.unit().short;
+            self.progress.line(&format!("yardsticks in nats/{short}: {}", named.join(", ")));
             self.is_said = true;
         }
         self.progress.observe(event)
@@ -171,11 +174,11 @@ impl Observer for Shown<'_, '_, '_, '_> {
 }
 
 /// Whether the model of a run is good.
-fn verdict(outcome: &Outcome, yardsticks: Option<&Yardsticks>) -> String {
+fn verdict(outcome: &Outcome, yardsticks: Option<&Yardsticks>, unit: Unit) -> String {
     match (outcome.best, yardsticks) {
         (Some((step, nats)), Some(yardsticks)) => format!(
             "the best validation, {}, was at step {step}: {}",
-            loss(nats),
+            loss(nats, unit),
             yardsticks.verdict(nats)
         ),
         (None, Some(_)) => {

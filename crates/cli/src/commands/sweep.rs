@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use data_io::durable;
+use data_io::{Unit, durable};
 use experiment::{
     Axis, Ended, Error, Parts, Record, Standing, Sweep, SweepEvent, combinations, duration,
     is_free, open_config,
@@ -102,8 +102,13 @@ pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result
             _ if args.quiet => Ok(()),
             SweepEvent::Rung { runs: 1, step } => writeln!(err, "one run to step {step}"),
             SweepEvent::Rung { runs, step } => writeln!(err, "{runs} runs to step {step}"),
-            SweepEvent::Eval { index, step, nats_per_char } => {
-                writeln!(err, "{}  step {step}  validation {}", name(index), loss(nats_per_char))
+            SweepEvent::Eval { index, step, nats_per_char, unit } => {
+                writeln!(
+                    err,
+                    "{}  step {step}  validation {}",
+                    name(index),
+                    loss(nats_per_char, unit)
+                )
             }
             SweepEvent::Reached(standing) => {
                 writeln!(err, "{}  {}", name(standing.index), so_far(&standing))
@@ -120,7 +125,10 @@ pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result
     let rows: Vec<_> = standings.iter().map(|standing| Row::of(standing, &sweep)).collect();
     let written = match args.json {
         true => writeln!(console.out, "{}", json!({ "runs": rows })),
-        false => write_table(&rows, console.out),
+        false => {
+            let unit = Unit::of_all(standings.iter().map(|standing| standing.unit));
+            write_table(&rows, unit, console.out)
+        }
     };
     written.and_then(|()| console.out.flush()).map_err(Failure::Output)?;
     let page = write_report(&standings, &sweep, parts)?;
@@ -159,7 +167,7 @@ fn root(args: &SweepArgs) -> Result<PathBuf, Error> {
 /// How far a run has come, in words.
 fn so_far(standing: &Standing) -> String {
     let best = match standing.best {
-        Some((step, nats)) => format!("best {} at step {step}", loss(nats)),
+        Some((step, nats)) => format!("best {} at step {step}", loss(nats, standing.unit)),
         None => "not validated".into(),
     };
     match standing.ended {
@@ -206,8 +214,9 @@ impl Row {
     }
 }
 
-fn write_table(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
-    let heading = ["nats/char", "at step", "steps", "time", "parameters", "keys"];
+fn write_table(rows: &[Row], unit: Unit, out: &mut dyn Write) -> io::Result<()> {
+    let nats = format!("nats/{}", unit.short);
+    let heading = [&nats[..], "at step", "steps", "time", "parameters", "keys"];
     let cells = |row: &Row| {
         let ended = row.ended.as_ref().map_or(String::new(), |why| format!("  ({why})"));
         [

@@ -9,7 +9,7 @@ use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BuildTokenizer, Tokenizer, UnknownSymbol};
+use super::{BuildTokenizer, Tokenizer, Unit, UnknownSymbol};
 use crate::{Corpus, TextError};
 
 /// `byte` has no keys.
@@ -23,6 +23,10 @@ impl Part for Byte {
 }
 
 impl BuildTokenizer for Byte {
+    fn unit(&self) -> Unit {
+        Unit::BYTE
+    }
+
     fn fit(&self, _corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError> {
         Ok(Box::new(Bytes))
     }
@@ -53,10 +57,6 @@ struct Bytes;
 impl Tokenizer for Bytes {
     fn vocab_size(&self) -> usize {
         ALL_BYTES.len()
-    }
-
-    fn unit(&self) -> &'static str {
-        "bytes"
     }
 
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {

@@ -6,7 +6,7 @@ use registry::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BuildTokenizer, Tokenizer, UnknownSymbol};
+use super::{BuildTokenizer, Tokenizer, Unit, UnknownSymbol};
 use crate::{Corpus, TextError};
 
 /// `char` has no keys.
@@ -20,6 +20,10 @@ impl Part for Char {
 }
 
 impl BuildTokenizer for Char {
+    fn unit(&self) -> Unit {
+        Unit::CHARACTER
+    }
+
     fn fit(&self, corpus: &Corpus) -> Result<Box<dyn Tokenizer>, TextError> {
         Ok(Box::new(CharSet::new(corpus.characters()?.into_keys().collect())))
     }
@@ -66,10 +70,6 @@ impl CharSet {
 impl Tokenizer for CharSet {
     fn vocab_size(&self) -> usize {
         self.strings.len()
-    }
-
-    fn unit(&self) -> &'static str {
-        "characters"
     }
 
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), UnknownSymbol> {

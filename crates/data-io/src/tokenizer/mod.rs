@@ -18,11 +18,6 @@ pub trait Tokenizer: Send + Sync {
     /// Number of different symbols, V.
     fn vocab_size(&self) -> usize;
 
-    /// What its symbols are called where they are counted, in the plural.
-    fn unit(&self) -> &'static str {
-        "symbols"
-    }
-
     /// Adds the indices of `text` to `ids`, each below [`vocab_size`](Self::vocab_size). Training
     /// calls it again and again, and leaves enough room in `ids`.
     ///
@@ -85,8 +80,40 @@ pub struct UnknownSymbol {
     pub position: usize,
 }
 
+/// What a symbol is called where symbols are counted, and where a figure is one for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// As in "nats a character".
+    pub one: &'static str,
+    /// As in "900 characters".
+    pub many: &'static str,
+    /// As in "nats/char" and "chars/s".
+    pub short: &'static str,
+}
+
+impl Unit {
+    /// Where each symbol is a character.
+    pub const CHARACTER: Self = Self { one: "character", many: "characters", short: "char" };
+    /// Where each is a byte.
+    pub const BYTE: Self = Self { one: "byte", many: "bytes", short: "byte" };
+    /// Where it may be more or less than a character.
+    pub const SYMBOL: Self = Self { one: "symbol", many: "symbols", short: "symbol" };
+
+    /// What figures of several models have in common.
+    pub fn of_all(units: impl IntoIterator<Item = Self>) -> Self {
+        let mut units = units.into_iter();
+        let first = units.next().unwrap_or(Self::SYMBOL);
+        if units.all(|unit| unit == first) { first } else { Self::SYMBOL }
+    }
+}
+
 /// A kind of tokenizer: what `data.tokenizer` names.
 pub trait BuildTokenizer: Send + Sync {
+    /// What its symbols are.
+    fn unit(&self) -> Unit {
+        Unit::SYMBOL
+    }
+
     /// The tokenizer whose vocabulary is that of `corpus`.
     ///
     /// # Errors
