@@ -171,6 +171,9 @@ impl Piece {
             Err(_) if is_bare_word(word) => {
                 Ok(Spanned::new(span, DeValue::String(Cow::Borrowed(word))))
             }
+            Err(_) if word.is_empty() => {
+                Err(ConfigError::new("the value is missing", span).with_help(OVERRIDE_HELP))
+            }
             Err(error) => {
                 Err(ConfigError { span: Some(span), ..syntax(&error) }.with_help(OVERRIDE_HELP))
             }

@@ -104,13 +104,13 @@ impl<D: ?Sized + 'static> Entry<D> {
                         .into_iter()
                         .find(|(_, key)| key == conflict.key)
                         .map(|(span, _)| span)
-                        .or(whole.clone()),
+                        .or(Some(whole.clone())),
                     help: Some(conflict.help),
                 })?;
                 // TOML writes fewer values than it reads: integers end at 2^63.
                 let keys = toml::Table::try_from(&part).map_err(|error| ConfigError {
                     message: format!("`{}` {error}", path.trim_end_matches('.')),
-                    span: whole,
+                    span: Some(whole),
                     help: None,
                 })?;
                 Ok((erase(part), keys))
@@ -402,7 +402,7 @@ mod tests {
             "shape.kind = \"grid\"",
             &["shape.cells=x"],
             "--set shape.cells=x `shape.cells` \
-            invalid type: string \"x\", expected u64",
+            must be a whole number, found \"x\"",
         );
     }
 

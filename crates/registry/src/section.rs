@@ -16,7 +16,7 @@ use crate::keys::keys_of;
 pub struct Section<'d> {
     /// Dotted, without the key at the end; empty for the root.
     path: String,
-    span: Option<Range<usize>>,
+    span: Range<usize>,
     table: DeTable<'d>,
     /// Where overrides begin: spans from there on are of the command line.
     overrides_at: usize,
@@ -37,7 +37,7 @@ type Name = (String, Range<usize>);
 
 impl<'d> Section<'d> {
     pub(crate) fn root(table: DeTable<'d>, overrides_at: usize) -> Self {
-        Self { path: String::new(), span: None, table, overrides_at, asked: Vec::new() }
+        Self { path: String::new(), span: 0..0, table, overrides_at, asked: Vec::new() }
     }
 
     /// Takes the table `key`; one that is not there is empty.
@@ -46,7 +46,7 @@ impl<'d> Section<'d> {
     /// If `key` is not a table.
     pub fn section(&mut self, key: &str) -> Result<Section<'d>, ConfigError> {
         match self.take(key) {
-            None => Ok(self.child(key, None, DeTable::new())),
+            None => Ok(self.child(key, self.span(), DeTable::new())),
             Some(value) => self.table_at(key, value),
         }
     }
@@ -84,7 +84,7 @@ impl<'d> Section<'d> {
     pub fn part(&mut self, key: &str, default: &str) -> Result<PartSection<'d>, ConfigError> {
         let (named, section) = match self.take(key) {
             Some(value) => self.named_table(key, value)?,
-            None => (None, self.child(key, None, DeTable::new())),
+            None => (None, self.child(key, self.span(), DeTable::new())),
         };
         let (name, name_span) = match named {
             Some((name, span)) => (name, Some(span)),
@@ -101,8 +101,9 @@ impl<'d> Section<'d> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let span = value.span();
         V::deserialize(ValueDeserializer::from(value)).map(Some).map_err(|error| {
-            let message = format!("`{}` {}", self.path_of(key), in_plain_words(error.message()));
-            ConfigError::new(message, error.span().unwrap_or(span))
+            let (message, help) = in_plain_words(error.message());
+            let message = format!("`{}` {message}", self.path_of(key));
+            ConfigError { message, span: error.span().or(Some(span)), help }
         })
     }
 
@@ -208,28 +209,27 @@ impl<'d> Section<'d> {
             .iter()
             .map(|(key, value)| (key.get_ref().to_string(), value.span()))
             .collect();
-        let root = Spanned::new(self.span.clone().unwrap_or(0..0), DeValue::Table(self.table));
+        let root = Spanned::new(self.span.clone(), DeValue::Table(self.table));
         C::deserialize(ValueDeserializer::from(root)).map_err(|error| {
             // An error of the whole section is about a key that is not there.
-            let span =
-                error.span().filter(|span| Some(span) != self.span.as_ref() && *span != (0..0));
+            let span = error.span().filter(|span| *span != self.span && *span != (0..0));
             let key = span.as_ref().and_then(|span| {
                 spans.iter().find(|(_, value)| value.start <= span.start && span.end <= value.end)
             });
-            let message = in_plain_words(error.message());
+            let (message, help) = in_plain_words(error.message());
             let message = match (key, missing_field(&message)) {
                 (Some((key, _)), _) => format!("`{}` {message}", join(&self.path, key)),
                 (None, Some(key)) => format!("`{}` is missing", join(&self.path, key)),
                 (None, None) if self.path.is_empty() => message,
                 (None, None) => format!("`{}` {message}", self.path),
             };
-            ConfigError { message, span: span.or(self.span), help: None }
+            ConfigError { message, span: span.or(Some(self.span)), help }
         })
     }
 
-    /// Where the section stands: its header, or the value that is the table; `None` if it does not
-    /// stand there at all.
-    pub fn span(&self) -> Option<Range<usize>> {
+    /// Where the section stands: its header, or the value that is the table; where it is not there, the
+    /// one above, and for all of them the start of the file.
+    pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
@@ -243,7 +243,7 @@ impl<'d> Section<'d> {
         self.table.remove(key)
     }
 
-    fn child(&self, key: &str, span: Option<Range<usize>>, table: DeTable<'d>) -> Section<'d> {
+    fn child(&self, key: &str, span: Range<usize>, table: DeTable<'d>) -> Section<'d> {
         let overrides_at = self.overrides_at;
         Section { path: self.path_of(key), span, table, overrides_at, asked: Vec::new() }
     }
@@ -251,7 +251,7 @@ impl<'d> Section<'d> {
     fn table_at(&self, key: &str, value: Spanned<DeValue<'d>>) -> Result<Section<'d>, ConfigError> {
         let span = value.span();
         match value.into_inner() {
-            DeValue::Table(table) => Ok(self.child(key, Some(span), table)),
+            DeValue::Table(table) => Ok(self.child(key, span, table)),
             other => {
                 let path = self.path_of(key);
                 let message = format!("`{path}` must be a table, found {}", other.type_str());
@@ -268,7 +268,7 @@ impl<'d> Section<'d> {
         value: Spanned<DeValue<'d>>,
     ) -> Result<(Option<Name>, Section<'d>), ConfigError> {
         if let DeValue::String(name) = value.get_ref() {
-            let section = self.child(key, Some(value.span()), DeTable::new());
+            let section = self.child(key, value.span(), DeTable::new());
             return Ok((Some((name.to_string(), value.span())), section));
         }
         let mut section = self.table_at(key, value)?;
@@ -335,12 +335,34 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// Serde's message in the words of a config instead of Rust's.
-fn in_plain_words(message: &str) -> String {
-    message
-        .trim_end()
-        .replace(", expected i64", ", expected a 64-bit integer")
-        .replace(", expected f64", ", expected a number")
+/// Serde's message in the words of a config instead of Rust's, and advice where there is any.
+fn in_plain_words(message: &str) -> (String, Option<String>) {
+    let message = message.trim_end();
+    let fault_of = |message: &'_ str| {
+        let (fault, wanted) = message.rsplit_once(", expected ")?;
+        let kinds = ["invalid type: ", "invalid value: ", "invalid ", "unknown variant "];
+        let found = kinds.iter().find_map(|kind| fault.strip_prefix(kind))?;
+        Some((found.to_owned(), wanted.to_owned()))
+    };
+    let Some((found, wanted)) = fault_of(message) else { return (message.to_owned(), None) };
+    let wanted = match &*wanted {
+        "i64" | "u64" if message.starts_with("invalid value") => "a whole number below 2^63",
+        "i64" | "u64" => "a whole number",
+        "f64" => "a number",
+        "a sequence" => "an array",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    // A number or a word is shown as it is, without its type.
+    let found = match found.split('`').nth(1) {
+        _ if found == "sequence" => "an array",
+        _ if found == "map" => "a table",
+        Some(value) if !found.starts_with(['s', '`']) => value,
+        _ => found.trim_start_matches("string "),
+    };
+    let whole = found.strip_suffix(".0").filter(|_| wanted == "a whole number");
+    let help = whole.map(|whole| format!("write it without a point or an exponent: {whole}"));
+    (format!("must be {wanted}, found {found}"), help)
 }
 
 /// The key that serde says is missing.
@@ -481,31 +503,22 @@ mod tests {
         let refused = |value: &str, expected: &str| {
             check(&format!("[data]\n{value}"), &[], expected);
         };
-        refused(
-            "size = true",
-            "f:2:8 `data.size` invalid type: boolean `true`, expected a 64-bit integer",
-        );
+        refused("size = true", "f:2:8 `data.size` must be a whole number, found true");
         refused(
             "size = 1.0",
-            "f:2:8 `data.size` invalid type: floating point `1.0`, expected a 64-bit integer",
+            "f:2:8 `data.size` must be a whole number, found 1.0; write it without a point or an exponent: 1",
         );
-        refused("share = []", "f:2:9 `data.share` invalid type: sequence, expected a number");
-        refused(
-            "word = 'three'",
-            "f:2:8 `data.word` unknown variant `three`, expected `one` or `two`",
-        );
+        refused("share = []", "f:2:9 `data.share` must be a number, found an array");
+        refused("word = 'three'", "f:2:8 `data.word` must be `one` or `two`, found `three`");
         let words = "one of one, two";
         refused("word = 3", &format!("f:2:8 `data.word` must be a string, found integer; {words}"));
         refused(
             "word.one = {}",
             &format!("f:2:1 `data.word` must be a string, found table; {words}"),
         );
-        refused(
-            "names = 'a'",
-            "f:2:9 `data.names` invalid type: string \"a\", expected a sequence",
-        );
-        refused("names = [1]", "f:2:10 `data.names` invalid type: integer `1`, expected a string");
-        refused("limit = 'é'", "f:2:9 `data.limit` invalid type: string \"é\", expected a number");
+        refused("names = 'a'", "f:2:9 `data.names` must be an array, found \"a\"");
+        refused("names = [1]", "f:2:10 `data.names` must be a string, found 1");
+        refused("limit = 'é'", "f:2:9 `data.limit` must be a number, found \"é\"");
         check(
             "data = 1",
             &[],
@@ -530,7 +543,7 @@ mod tests {
         check(
             "data.split = [1]",
             &[],
-            "f:1:14 `data.split` invalid length 1, expected an array of length 2",
+            "f:1:14 `data.split` must be an array of length 2, found length 1",
         );
         check("data.split = [0, 2]", &[], "f:1:14 `data.split` must be from 0 to 1, found 2");
     }

@@ -130,7 +130,10 @@ fn their_mistakes_are_marked_where_they_are() {
         "model.cell.gate_bais=1",
         &["unknown key `model.cell.gate_bais`\n", "help: did you mean `gate_bias`?"],
     );
-    check_error("data.tokenizer.ascii=1", &["`data.tokenizer.ascii` invalid type: integer `1`"]);
+    check_error(
+        "data.tokenizer.ascii=1",
+        &["`data.tokenizer.ascii` must be true or false, found 1"],
+    );
     // Keys that do not go together are marked in the file, where one of them stands.
     check_error(
         "train.steps=50",

@@ -252,10 +252,7 @@ mod tests {
             "`data.p_open` must be at least 0 and less than 1, found 1",
         );
         check("kind = 'text'", "`data.path` is missing");
-        check(
-            "path = 3",
-            "`data.path` invalid type: integer `3`, expected a path or an array of paths",
-        );
-        check("path = []", "`data.path` invalid length 0, expected a path or an array of paths");
+        check("path = 3", "`data.path` must be a path or an array of paths, found 3");
+        check("path = []", "`data.path` must be a path or an array of paths, found length 0");
     }
 }
