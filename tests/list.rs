@@ -79,6 +79,7 @@ fn json_has_every_fact_as_a_value() {
     });
     assert_eq!(find(&adam["keys"], "eps"), eps);
     assert_eq!(find(&adam["keys"], "betas")["default"], json!([0.9, 0.999]));
+    assert_eq!(find(&adam["keys"], "learning_rate")["default"], 0.001);
     let model = find(&catalog["sections"], "model");
     assert_eq!(find(&model["keys"], "dtype")["words"], json!(["f32", "f64"]));
     let text = find(&find(&catalog["families"], "sources")["parts"], "text");

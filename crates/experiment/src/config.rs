@@ -171,7 +171,7 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OptimizerKeys {
-    /// length of a step, what a schedule scales
+    /// length of a step, what a schedule scales; each optimizer has a default of its own
     pub learning_rate: Positive,
     /// how much of an average of the weights is kept each step, which evaluation, samples and
     /// checkpoints then use; 0 for none
@@ -426,7 +426,12 @@ impl Config {
         let cell = parts.cells.choose(model.part("cell", default::CELL)?)?;
         let init = parts.initializers.choose(model.part("init", default::INITIALIZER)?)?;
         let mut optimizer = root.part("optimizer", default::OPTIMIZER)?;
-        let optimizer_keys = optimizer.section_mut().take_keys()?;
+        let mut optimizer_keys: OptimizerKeys = optimizer.section_mut().take_keys()?;
+        if whole.span_of(&["optimizer", "learning_rate"]).is_none()
+            && let Some(rate) = parts.optimizers.default_beside(optimizer.name(), "learning_rate")
+        {
+            optimizer_keys.learning_rate = Positive::new(rate);
+        }
         let mut schedule = root.part("schedule", default::SCHEDULE)?;
         let schedule_keys = schedule.section_mut().take_keys()?;
         let config = Self {

@@ -34,7 +34,7 @@ pub struct Listing {
     pub summary: &'static str,
     /// Author and year.
     pub source: &'static str,
-    /// Its keys.
+    /// Its keys, and those beside them for which it has a default of its own.
     pub keys: Vec<Key>,
 }
 
@@ -69,11 +69,18 @@ fn family<D: ?Sized + 'static>(
     default: Option<&'static str>,
     registry: &Registry<D>,
 ) -> Family {
+    let section = section_keys().into_iter().find(|it| Some(it.name) == key.strip_suffix(".kind"));
+    let beside = |(name, default): &(&str, f64)| {
+        let mut keys = section.iter().flat_map(|it| &it.keys);
+        let mut key = keys.find(|key| key.name == *name)?.clone();
+        key.default = Some((*default).into());
+        Some(key)
+    };
     let listing = |entry: &Entry<D>| Listing {
         name: entry.name,
         summary: entry.summary,
         source: entry.source,
-        keys: entry.keys(),
+        keys: entry.beside.iter().filter_map(beside).chain(entry.keys()).collect(),
     };
     let parts = registry.entries().iter().map(listing).collect();
     Family { name: format!("{}s", registry.family()), key, default, parts }

@@ -104,6 +104,9 @@ fn choice<D: ?Sized + 'static>(
             properties.extend(schema["properties"].as_object().expect("keys").clone());
             required.extend(schema["required"].as_array().expect("keys").iter().cloned());
         }
+        for (key, default) in &entry.beside {
+            properties[*key]["default"] = (*default).into();
+        }
         json!({
             "title": entry.name,
             "description": format!("{} ({})", entry.summary, entry.source),

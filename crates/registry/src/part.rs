@@ -73,6 +73,8 @@ pub struct Entry<D: ?Sized> {
     pub summary: &'static str,
     /// Author and year.
     pub source: &'static str,
+    /// Keys that it shares its section with, and what they default to beside it.
+    pub beside: Vec<(&'static str, f64)>,
     schema: fn() -> serde_json::Value,
     parse: Box<Parse<D>>,
 }
@@ -89,6 +91,7 @@ impl<D: ?Sized + 'static> Entry<D> {
             name: P::NAME,
             summary: P::SUMMARY,
             source: P::SOURCE,
+            beside: Vec::new(),
             schema: schema_of::<P>,
             parse: Box::new(move |section| {
                 let (path, whole) = (section.path_of(""), section.span());
@@ -116,6 +119,12 @@ impl<D: ?Sized + 'static> Entry<D> {
                 Ok((erase(part), keys))
             }),
         }
+    }
+
+    /// The same with a default of its own for a key that it shares its section with.
+    pub fn with_default(mut self, key: &'static str, value: f64) -> Self {
+        self.beside.push((key, value));
+        self
     }
 
     /// The part's keys.
@@ -199,6 +208,12 @@ impl<D: ?Sized + 'static> Registry<D> {
         };
         let (part, keys) = (entry.parse)(section)?;
         Ok(Chosen { name: entry.name, keys, part })
+    }
+
+    /// What a key beside the part of a name defaults to, where the part has a word in that.
+    pub fn default_beside(&self, name: &str, key: &str) -> Option<f64> {
+        let entry = self.entries.iter().find(|entry| entry.name == name)?;
+        entry.beside.iter().find(|(known, _)| *known == key).map(|(_, value)| *value)
     }
 }
 

@@ -43,6 +43,8 @@ impl Part for Adadelta {
 }
 
 impl OptimizerPart for Adadelta {
+    const LEARNING_RATE: f64 = 1.0;
+
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,

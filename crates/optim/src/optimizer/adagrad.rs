@@ -42,6 +42,9 @@ impl Part for Adagrad {
 }
 
 impl OptimizerPart for Adagrad {
+    /// min-char-rnn's; PyTorch has 0.01.
+    const LEARNING_RATE: f64 = 0.1;
+
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State { keys: *self, sum: vec![T::ZERO; layout.len()] })
     }

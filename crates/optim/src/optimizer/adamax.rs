@@ -43,6 +43,8 @@ impl Part for AdaMax {
 }
 
 impl OptimizerPart for AdaMax {
+    const LEARNING_RATE: f64 = 2e-3;
+
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,

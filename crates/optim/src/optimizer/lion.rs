@@ -38,6 +38,9 @@ impl Part for Lion {
 }
 
 impl OptimizerPart for Lion {
+    /// The authors'; PyTorch has no Lion.
+    const LEARNING_RATE: f64 = 1e-4;
+
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State { keys: *self, m: vec![T::ZERO; layout.len()] })
     }

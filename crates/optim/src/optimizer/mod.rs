@@ -54,6 +54,9 @@ pub trait Optimizer<T: Real>: Send {
 
 /// An optimizer with its keys: what `optimizer.kind` names.
 pub trait OptimizerPart: Part {
+    /// The learning rate where a config gives none: that of PyTorch, unless its file says why not.
+    const LEARNING_RATE: f64 = 1e-3;
+
     /// Builds the optimizer of parameters laid out as `layout`.
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>>;
 }
@@ -77,7 +80,8 @@ impl<P: OptimizerPart + Send + Sync> BuildOptimizer for P {
 
 /// The entry of optimizer `P`.
 pub fn entry<P: OptimizerPart + Send + Sync>() -> Entry<dyn BuildOptimizer> {
-    Entry::new::<P>(|part| Box::new(part))
+    let entry = Entry::<dyn BuildOptimizer>::new::<P>(|part| Box::new(part));
+    entry.with_default("learning_rate", P::LEARNING_RATE)
 }
 
 /// Every optimizer this crate offers, by the name a config uses.

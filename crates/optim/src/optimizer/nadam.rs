@@ -46,6 +46,8 @@ impl Part for NAdam {
 }
 
 impl OptimizerPart for NAdam {
+    const LEARNING_RATE: f64 = 2e-3;
+
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,

@@ -49,6 +49,8 @@ impl Part for RmsProp {
 }
 
 impl OptimizerPart for RmsProp {
+    const LEARNING_RATE: f64 = 0.01;
+
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         let zeros = || vec![T::ZERO; layout.len()];
         Box::new(State { keys: *self, v: zeros(), mean: zeros(), velocity: zeros() })
