@@ -129,7 +129,8 @@ pub struct HowArgs {
     /// Print nothing but errors and warnings
     #[arg(long)]
     pub quiet: bool,
-    /// Print a line for every step that is logged, with gradient norm and learning rate
+    /// Print a line for every step that is logged, with gradient norm and learning rate; otherwise a
+    /// terminal has a panel, and a file a line every 5 seconds
     #[arg(long, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Write what happens to standard output as JSON, one object a line, and nothing else there

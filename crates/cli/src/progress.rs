@@ -20,6 +20,8 @@ use crate::signals::Received;
 
 /// The panel is drawn this often; steps may be much shorter.
 const REDRAW: Duration = Duration::from_millis(100);
+/// A line is printed this often at the most where there is no terminal: a run may log every step.
+const LINES: Duration = Duration::from_secs(5);
 /// Columns of the bar, where there is room.
 const BAR: usize = 24;
 /// Rows of the panel that the latest sample gets.
@@ -140,12 +142,18 @@ impl<'c, 'w> Progress<'c, 'w> {
                 self.measure();
                 self.redraw();
             }
-            None if is_logged => {
+            None if is_logged && (self.how.verbose || self.is_due(report.step)) => {
                 self.measure();
                 self.line(&self.step_line(report));
             }
             None => {}
         }
+    }
+
+    /// Whether those who see lines get one for this step: the first that is logged, the last, and some
+    /// between.
+    fn is_due(&self, step: u64) -> bool {
+        self.last == self.start || step == self.steps || LINES <= self.last.0.elapsed()
     }
 
     /// Characters a second since this was last called.

@@ -133,6 +133,17 @@ fn a_script_that_stops_reading_ends_the_run() {
 }
 
 #[test]
+fn a_file_gets_a_line_now_and_then_and_not_one_for_every_step() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let error = text(&run(directory.path(), &["--set", "log.every=1"]).stderr);
+    let steps: Vec<_> = error.lines().filter(|line| line.contains("  smoothed loss ")).collect();
+    // Two, unless the machine has much else to do.
+    assert!((2..10).contains(&steps.len()), "{error}");
+    assert!(steps[0].starts_with("step 1 of 40 "), "{error}");
+    assert!(steps[steps.len() - 1].starts_with("step 40 of 40 "), "{error}");
+}
+
+#[test]
 fn verbose_lines_have_what_the_others_have_not() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let output = run(directory.path(), &["--verbose"]);
