@@ -73,7 +73,8 @@ impl Display for Failure {
                     None => Ok(()),
                 }
             }
-            Self::Output(error) | Self::Unseen(error) if is_closed(error) => {
+            Self::Output(error) if is_closed(error) => Ok(()),
+            Self::Unseen(error) if is_closed(error) => {
                 writeln!(f, "standard output is closed: stopped")
             }
             Self::Output(error) | Self::Unseen(error) => {
