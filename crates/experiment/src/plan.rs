@@ -33,6 +33,10 @@ const VALIDATION_SHARES: [f64; 10] =
 const LEAST_VALIDATION: f64 = 20_000.0;
 /// Share of the budget that is left free: reading the text, and what a machine does beside it.
 const SPARE: f64 = 0.03;
+/// How long a speed is measured that decides about a size: in less time chance does.
+const QUICK: Duration = Duration::from_millis(800);
+/// How long the speed is measured that decides about steps, where the budget is long.
+const LONGEST: Duration = Duration::from_secs(4);
 
 // What stays the same for every text.
 
@@ -124,12 +128,11 @@ impl Plan {
         experiment.set_threads(threads);
 
         // Once to know the machine, once to know the model, and once more to be sure.
-        let quick = budget.div_f64(20.0).min(Duration::from_millis(800));
-        if let Some(speed) = Speed::measure(&experiment, quick)? {
+        if let Some(speed) = Speed::measure(&experiment, QUICK)? {
             plan.hidden_size = plan.choose_width(&experiment, &speed);
         }
         experiment = experiment.with_config(&plan.document(path), parts)?;
-        for limit in [quick, budget.div_f64(10.0).min(Duration::from_secs(4))] {
+        for limit in [QUICK, (budget / 10).clamp(2 * QUICK, LONGEST)] {
             let Some(speed) = Speed::measure(&experiment, limit)? else { break };
             plan.choose_steps(&experiment, speed);
             experiment = experiment.with_config(&plan.document(path), parts)?;
