@@ -206,7 +206,7 @@ fn what_is_memorised_stands_out_from_what_the_language_repeats() {
     assert_eq!(rows[6][..2], ["validation", "text"]);
     let (careful, bold, language) = (shares(2), shares(5), shares(6));
     assert!(bold[2] < careful[2] && language[2] + 30.0 < careful[2], "{}", output.out);
-    assert!(output.out.contains("All 1401 symbols of the training text"), "{}", output.out);
+    assert!(output.out.contains("All 1,401 characters of the training text"), "{}", output.out);
 
     // The same as JSON.
     let json = sample_all(&run, &[&args[..], &["--json"]].concat());
@@ -305,7 +305,7 @@ fn where_nothing_is_held_out_the_last_tenth_is_compared_with_the_rest() {
     assert_eq!(novelty(&mut model, &split, &plan).expect("readable").baseline.text, "ABCDEab");
     let table = sample(&run, &["--novelty", "--length", "7"]);
     assert!(
-        table.contains("\nLast tenth is the start of the last tenth of the training text, in"),
+        table.contains("\nAs no text is held out, the last tenth of the training text is looked for in the other nine."),
         "{table}"
     );
 }

@@ -256,7 +256,7 @@ fn a_summary_is_fit_for_a_terminal() {
         summary.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')),
         "{summary:?}"
     );
-    assert!(summary.contains("\\u{1b}[2J\\u{9b}31m\\u{202e}x\\u{d} "), "{summary}");
+    assert!(summary.contains("\\u{1b}[2J\\u{9b}31m\\u{202e}x\\r "), "{summary}");
     assert!(summary.lines().any(|row| row.ends_with('…')), "a long line is cut: {summary}");
     let chars = score(&[&run, &file, "--chars"]);
     assert!(chars.chars().all(|c| matches!(c, '\n' | '\t') || !c.is_control()), "{chars:?}");
@@ -314,7 +314,7 @@ fn a_page_ends_before_it_is_too_long_to_show() {
     let expected =
         format!("{page}: the last 2 characters are left out, as no browser shows so many\n");
     assert_eq!((output.code, output.err), (0, expected));
-    assert!(output.out.starts_with(&format!("text        {file}: 1000002 characters, 1 lines\n")));
+    assert!(output.out.starts_with(&format!("text        {file}: 1,000,002 characters, 1 line\n")));
     let html = std::fs::read_to_string(&page).expect("written");
     assert!(html.contains("The first 1000000 characters; the other 2 are left out."));
 }

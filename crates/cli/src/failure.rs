@@ -113,7 +113,7 @@ pub fn printable(text: &str) -> String {
     const MOST: usize = 400;
     let escape = |c: char| match c {
         '\n' | '\t' => " ".to_owned(),
-        c if c.is_control() || turns_text(c) => c.escape_unicode().to_string(),
+        c if c.is_control() || turns_text(c) => c.escape_default().to_string(),
         c => c.to_string(),
     };
     let shown: String = text.chars().take(MOST).map(escape).collect();
@@ -143,5 +143,16 @@ fn advice(error: &clap::Error) -> String {
             format!("did you mean `{}`?", words[0])
         }
         _ => "`--help` lists the commands, `COMMAND --help` shows one with examples".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_written_as_rust_writes_it() {
+        assert_eq!(printable("a\r\u{1b}[31m\u{202e}\0é"), "a\\r\\u{1b}[31m\\u{202e}\\u{0}é");
+        assert_eq!(printable("a\nb\tc"), "a b c");
     }
 }

@@ -477,10 +477,10 @@ impl Config {
     /// What a text is called in a message: its path, or the kind of its source.
     pub fn text_place(&self) -> String {
         match self.source.keys.get("path") {
-            Some(toml::Value::String(path)) => path.clone(),
+            Some(toml::Value::String(path)) => short(Path::new(path)),
             Some(toml::Value::Array(paths)) => {
                 let paths = paths.iter().filter_map(toml::Value::as_str);
-                paths.collect::<Vec<_>>().join(", ")
+                paths.map(|path| short(Path::new(path))).collect::<Vec<_>>().join(", ")
             }
             _ => format!("data.kind = {:?}", self.source.name),
         }
@@ -628,6 +628,18 @@ fn normal(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| {
         let mut normal = PathBuf::new();
         for component in path.components() {
+/// A path to be shown: where it leads up again, the way that a person would take. Its last name may be
+/// a pattern, or a link that is meant by its own name.
+pub(crate) fn short(path: &Path) -> String {
+    let leads_up = path.components().any(|component| component == Component::ParentDir);
+    let real = path.parent().filter(|_| leads_up).and_then(|parent| parent.canonicalize().ok());
+    let (Some(real), Some(name)) = (real, path.file_name()) else {
+        return path.display().to_string();
+    };
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+    real.strip_prefix(here).unwrap_or(&real).join(name).display().to_string()
+}
+
             match component {
                 Component::ParentDir => _ = normal.pop(),
                 Component::CurDir => {}
@@ -654,4 +666,43 @@ fn with_example(error: ConfigError) -> ConfigError {
 
 fn table_of(keys: &impl Serialize) -> toml::Table {
     toml::Table::try_from(keys).expect("sections are structs of TOML values")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_shown_by_its_shortest_way() {
+        // From the directory of this crate.
+        let check = |path: &str, expected: &str| assert_eq!(short(Path::new(path)), expected);
+        check("src/plan/../../Cargo.toml", "Cargo.toml");
+        check("src/plan/../none/*.txt", "src/plan/../none/*.txt");
+        check("src/plan/../*.rs", "src/*.rs");
+        check("none/../Cargo.toml", "none/../Cargo.toml");
+        check("./Cargo.toml", "./Cargo.toml");
+        let above = std::env::current_dir().expect("there").canonicalize().expect("there");
+        let above = above.parent().expect("the workspace").join("x.txt");
+        check("../x.txt", &above.display().to_string());
+    }
+
+    #[test]
+    fn an_optimizer_has_a_learning_rate_of_its_own_where_none_is_given() {
+        let check = |text: &str, overrides: &[&str], expected: f64| {
+            let text = format!("data.path = \"t\"\n{text}");
+            let document = Document::new("c.toml", text, overrides.iter().copied());
+            let config = Config::parse(&document, &Parts::builtin()).expect("valid");
+            assert_eq!(config.optimizer_keys.learning_rate.get(), expected, "{overrides:?}");
+            assert_eq!(config.to_toml()["optimizer"]["learning_rate"], expected.into());
+        };
+        check("", &[], 0.1);
+        check("", &["optimizer=adam"], 0.001);
+        check("optimizer = \"rmsprop\"", &[], 0.01);
+        check("[optimizer]\nkind = \"lion\"\nema = 0.5", &[], 1e-4);
+        check("", &["optimizer.kind=adam", "optimizer.learning_rate=0.5"], 0.5);
+        // What stands there is meant, whatever becomes of its neighbours.
+        let given = "[optimizer]\nkind = \"adagrad\"\nlearning_rate = 0.2";
+        check(given, &["optimizer.kind=adam"], 0.2);
+        check(given, &["optimizer=adam"], 0.001);
+    }
 }

@@ -8,6 +8,7 @@ use registry::{ConfigError, Document, Place};
 use rnn_model::InitError;
 
 use crate::checkpoint::file_name;
+use crate::config::short;
 use crate::memory::in_bytes;
 use crate::resume::Change;
 
@@ -304,9 +305,9 @@ impl Error {
             | Self::NoRun { path, .. }
             | Self::NoCheckpoint { path } => path.display().to_string(),
             Self::Text(TextError::NotUtf8 { path, line, .. }) => {
-                format!("{}:{line}", path.display())
+                format!("{}:{line}", short(path))
             }
-            Self::Text(error) | Self::NoText(error) => error.path().display().to_string(),
+            Self::Text(error) | Self::NoText(error) => short(error.path()),
             Self::Tensors(error) => error.path().display().to_string(),
             Self::Init(error) => error.place.clone(),
             Self::Prime { .. } => "--prime".into(),

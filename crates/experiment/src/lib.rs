@@ -70,7 +70,7 @@ pub use novelty::{Baseline, HeldOut, Novelty, NoveltyPlan, Sample, novelty};
 pub use observer::{Event, Flow, Observer};
 pub use own_text::{own_text, run_of};
 pub use parts::Parts;
-pub use plan::Plan;
+pub use plan::{Plan, counted, grouped};
 pub use prepare::{Experiment, build_model};
 pub use record::{Metric, Record, Timing, open_run};
 pub use resume::{Change, Permitted};

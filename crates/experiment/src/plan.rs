@@ -7,10 +7,12 @@
 
 mod text;
 
+pub use self::text::{counted, grouped};
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use data_io::{Corpus, Kind, Paths, Survey};
+use data_io::{Corpus, Kind, Paths, Survey, Unit};
 use registry::Document;
 
 use crate::memory::Memory;
@@ -31,12 +33,12 @@ const VALIDATION_SHARES: [f64; 10] =
     [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001];
 /// Characters below which a validation text says little.
 const LEAST_VALIDATION: f64 = 20_000.0;
-/// Share of the budget that is left free: reading the text, and what a machine does beside it.
-const SPARE: f64 = 0.03;
 /// How long a speed is measured that decides about a size: in less time chance does.
 const QUICK: Duration = Duration::from_millis(800);
 /// How long the speed is measured that decides about steps, where the budget is long.
 const LONGEST: Duration = Duration::from_secs(4);
+/// Share of the budget that is left free: reading the text, and what a machine does beside it.
+const SPARE: f64 = 0.03;
 
 // What stays the same for every text.
 
@@ -68,6 +70,16 @@ enum Symbols {
     Char,
     /// A character that occurs so often, or a byte of one that does not.
     CharByte { min_count: usize },
+}
+
+impl Symbols {
+    /// What they are called.
+    fn many(self) -> &'static str {
+        match self {
+            Self::Char => Unit::CHARACTER.many,
+            Self::CharByte { .. } => Unit::SYMBOL.many,
+        }
+    }
 }
 
 /// A config for a text.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use data_io::{Unit, is_text};
 use experiment::{
-    Error, Experiment, Parts, Speed, Summary, TextModel, Turns, in_bytes, in_time,
-    newest_checkpoint, open_config,
+    Error, Experiment, Parts, Speed, Summary, TextModel, Turns, counted, grouped, in_bytes,
+    in_time, newest_checkpoint, open_config,
 };
 
 use crate::args::CheckArgs;
@@ -62,7 +62,7 @@ fn print_time(
     let turns = Turns::of(experiment);
     let looks = match turns.evals {
         0 => String::new(),
-        n => format!(", {n} evaluations of {}", in_time(speed.eval_secs)),
+        n => format!(", {} of {}", counted(n, "evaluation"), in_time(speed.eval_secs)),
     };
     let with = if threads == 1 { "one thread".to_owned() } else { format!("{threads} threads") };
     writeln!(
@@ -100,16 +100,16 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "text        {} {unit}, {} unique; {} to train on, {} to validate with",
-        experiment.text().whole().len(),
-        experiment.tokenizer().vocab_size(),
-        experiment.train_text().len(),
-        experiment.val_text().len(),
+        grouped(experiment.text().whole().len() as u64),
+        grouped(experiment.tokenizer().vocab_size() as u64),
+        grouped(experiment.train_text().len() as u64),
+        grouped(experiment.val_text().len() as u64),
     )?;
     writeln!(
         out,
         "model       {} {layers}×{hidden_size}, {} parameters in {}",
         config.cell.name,
-        experiment.n_params(),
+        grouped(experiment.n_params() as u64),
         config.model.dtype,
     )?;
     let memory = experiment.memory();
@@ -131,8 +131,9 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
     let chars_per_epoch = experiment.windows().chars_per_pass();
     writeln!(
         out,
-        "training    {} steps of {batch_size}×{seq_len} {unit}; {chars_per_epoch} {unit} an epoch, {:.1} epochs",
-        steps,
+        "training    {} of {batch_size}×{seq_len} {unit}; {} {unit} an epoch, {:.1} epochs",
+        counted(steps, "step"),
+        grouped(chars_per_epoch as u64),
         chars / chars_per_epoch as f64,
     )?;
     writeln!(

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use data_io::{Corpus, Excerpt, Tokenizer, Unit};
 use experiment::{
-    Config, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, own_text, run_of,
+    Config, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, grouped, own_text,
+    run_of,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -265,7 +266,7 @@ impl Report {
             None => text,
         };
         writeln!(out, "{}, step {}", printable(&self.checkpoint), self.step)?;
-        writeln!(out, "{text}: {} {} predicted, {CARRY}", self.chars, unit.many)?;
+        writeln!(out, "{text}: {} {} predicted, {CARRY}", grouped(self.chars as u64), unit.many)?;
         if let Some(rate) = self.rate {
             writeln!(out, "the model goes on learning as it reads, at rate {rate}")?;
         }
@@ -292,12 +293,12 @@ impl Report {
         let Ground { train_chars, fitted_chars, chars, scored_chars, .. } = yardsticks.ground;
         write!(out, "\nyardsticks, fitted on the ")?;
         if fitted_chars < train_chars {
-            write!(out, "last {fitted_chars} of ")?;
+            write!(out, "last {} of ", grouped(fitted_chars as u64))?;
         }
         let Unit { many, short, .. } = unit;
-        write!(out, "{train_chars} {many} of training text")?;
+        write!(out, "{} {many} of training text", grouped(train_chars as u64))?;
         if scored_chars < chars {
-            write!(out, ", for the first {scored_chars} {many}")?;
+            write!(out, ", for the first {} {many}", grouped(scored_chars as u64))?;
         }
         writeln!(out, "\n  nats/{short}  bits/{short}")?;
         let width = "nats/".len() + short.len();

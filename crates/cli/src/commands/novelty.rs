@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use data_io::Unit;
 use experiment::{
-    Baseline, Copied, HeldOut, Novelty, NoveltyPlan, Parts, Sample, SplitText, TextModel, novelty,
+    Baseline, Copied, HeldOut, Novelty, NoveltyPlan, Parts, Sample, SplitText, TextModel, grouped,
+    novelty,
 };
 use serde_json::{Value, json};
 
@@ -39,7 +41,7 @@ pub fn run(
     let found = novelty(model, &text, &plan)?;
     let written = match args.json {
         true => writeln!(console.out, "{:#}", in_json(&found, plan.seed, args)),
-        false => write_table(&found, console.out),
+        false => write_table(&found, model.config().tokenizer.unit(), console.out),
     };
     written.map_err(Failure::Output)
 }
@@ -78,7 +80,7 @@ fn in_json(found: &Novelty, seed: u64, args: &SampleArgs) -> Value {
     })
 }
 
-fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {
+fn write_table(found: &Novelty, unit: Unit, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "Percent of a text that stands verbatim in the training text, in runs of so many characters or more:"
@@ -95,19 +97,22 @@ fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {
         row(name, &sample.copied, out)?;
     }
     let baseline = &found.baseline;
-    let (name, of) = match baseline.held_out {
-        HeldOut::Validation => ("validation text", "the start of the validation text"),
-        HeldOut::Test => ("test text", "the start of the test text"),
+    let (name, about) = match baseline.held_out {
+        HeldOut::Validation => ("validation text", "The validation text is read from its start."),
+        HeldOut::Test => ("test text", "The test text is read from its start."),
         HeldOut::LastTenth => (
             "last tenth",
-            "the start of the last tenth of the training text, in the other nine: no text is held out",
+            "As no text is held out, the last tenth of the training text is looked for in the other nine.",
         ),
     };
-    row(name, &baseline.copied, out)?;
+    let has_baseline = baseline.copied.chars != 0;
+    if has_baseline {
+        row(name, &baseline.copied, out)?;
+    }
 
     writeln!(out, "\nThe longest run, and where it stands first:")?;
     let texts = found.samples.iter().map(|sample| (&sample.text, &sample.copied));
-    let texts = texts.chain([(&baseline.text, &baseline.copied)]);
+    let texts = texts.chain(has_baseline.then_some((&baseline.text, &baseline.copied)));
     for (name, (text, copied)) in names.iter().map(String::as_str).chain([name]).zip(texts) {
         let Some(span) = copied.longest() else {
             writeln!(out, "{name:<16}none")?;
@@ -117,19 +122,24 @@ fn write_table(found: &Novelty, out: &mut dyn Write) -> io::Result<()> {
         let more = if SHOWN < span.len { "…" } else { "" };
         writeln!(
             out,
-            "{name:<16}{} characters, line {}, character {}: \"{}{more}\"",
+            "{name:<16}{} characters, line {}, character {}: {}{more}",
             span.len,
             span.line,
             span.found + 1,
-            printable(&words),
+            printable(&format!("{words:?}")),
+        )?;
+    }
+    if has_baseline {
+        writeln!(
+            out,
+            "\n{about} What a sample at temperature 1 has more of than that is memorised; a lower \
+             temperature repeats more."
         )?;
     }
     writeln!(
         out,
-        "\n{}{} is {of}. What a sample at temperature 1 has more of than that is memorised; a lower temperature repeats more.\n\
-         All {} symbols of the training text were looked through; memory grows with the samples alone.",
-        name[..1].to_uppercase(),
-        &name[1..],
-        found.training_len,
+        "All {} {} of the training text were looked through; memory grows with the samples alone.",
+        grouped(found.training_len as u64),
+        unit.many,
     )
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
 use data_io::{Corpus, EncodedCorpus, TextError};
-use experiment::{Error, Parts, TextModel};
+use experiment::{Error, Parts, TextModel, counted};
 use serde_json::json;
 use tensor_core::Real;
 
@@ -421,7 +421,12 @@ impl<W: Write> Output for Summary<'_, W> {
     fn finish(&mut self, total: &Total, about: &About<'_>) -> io::Result<()> {
         let Total { chars, lines, .. } = total;
         let name = printable(about.name);
-        writeln!(self.out, "text        {name}: {chars} characters, {lines} lines")?;
+        writeln!(
+            self.out,
+            "text        {name}: {}, {}",
+            counted(*chars as u64, "character"),
+            counted(*lines as u64, "line")
+        )?;
         writeln!(
             self.out,
             "surprise    {:.1} bits: {:.4} bits a character, {:.4} nats a character, perplexity {:.3}",

@@ -38,8 +38,8 @@ impl Plan {
         if let Symbols::CharByte { min_count } = self.symbols {
             let (share, n) = survey.frequent(min_count);
             note(format!(
-                "Its alphabet is large, and most of it rare. Symbols of their own have the {} characters \
-                 that occur {min_count} times or more, {} % of the text; any other is the 2 to 4 bytes \
+                "Its alphabet is large, and most of it rare. The {} characters that occur {min_count} \
+                 times or more, {} % of the text, are symbols of their own; any other is the 2 to 4 bytes \
                  of its UTF-8. A loss is for each symbol, of which the text has more than characters.",
                 grouped(n as u64),
                 percent(share)
@@ -52,7 +52,7 @@ impl Plan {
                 if survey.lines <= survey.crlf + 1 {
                     "Its lines".into()
                 } else {
-                    format!("{} of its {} lines", survey.crlf, survey.lines)
+                    format!("{} of its {} lines", grouped(survey.crlf), grouped(survey.lines))
                 },
                 percent(survey.crlf as f64 / survey.chars as f64),
             ));
@@ -70,7 +70,8 @@ impl Plan {
         }
         if 2000 < survey.longest_line && survey.lines < 1 + survey.chars / 2000 {
             note(format!(
-                "Its longest line has {} characters. Nothing depends on lines.",
+                "Its longest line has {} characters, which does no harm: to the model a line end is a \
+                 character like any other.",
                 grouped(survey.longest_line)
             ));
         }
@@ -97,14 +98,10 @@ impl Plan {
     fn size(&self) -> String {
         let survey = &self.survey;
         format!(
-            "The text has {} characters ({}) in {}; {} characters are different.",
-            grouped(survey.chars),
+            "The text has {} ({}) in {}; {} characters are different.",
+            counted(survey.chars, "character"),
             in_bytes(survey.bytes.into()),
-            if survey.lines == 1 {
-                "one line".into()
-            } else {
-                format!("{} lines", grouped(survey.lines))
-            },
+            counted(survey.lines, "line"),
             grouped(survey.characters.len() as u64),
         )
     }
@@ -128,9 +125,9 @@ impl Plan {
         let model = format!("lstm 1×{}", self.hidden_size);
         let Some(facts) = &self.facts else { return model };
         format!(
-            "{model}, {} parameters, {} steps, {:.1} epochs, about {} on this machine",
+            "{model}, {} parameters, {}, {:.1} epochs, about {} on this machine",
             grouped(facts.n_params as u64),
-            self.steps,
+            counted(self.steps, "step"),
             facts.epochs,
             in_time(facts.secs()),
         )
@@ -158,16 +155,16 @@ impl Plan {
     fn expect(&self, facts: &Facts, out: &mut Page) {
         let Facts { speed, turns, .. } = facts;
         out.paragraph(&format!(
-            "Time: about {} on the machine and the {} this was made on: {} steps of {}, {} evaluations of {}, {} \
-             samples and up to {} checkpoints.{} Memory: {}.",
+            "Time: about {} on the machine and the {} this was made on: {} of {}, {} of {}, {} and up to \
+             {}.{} Memory: {}.",
             in_time(facts.secs()),
             if self.threads == 1 { "one thread".into() } else { format!("{} threads", self.threads) },
-            turns.steps,
+            counted(turns.steps, "step"),
             in_time(speed.step_secs),
-            turns.evals,
+            counted(turns.evals, "evaluation"),
             in_time(speed.eval_secs),
-            turns.samples,
-            turns.checkpoints,
+            counted(turns.samples, "sample"),
+            counted(turns.checkpoints, "checkpoint"),
             if self.is_short {
                 format!(
                     " The budget was {}; more passes over so little text teach nothing.",
@@ -270,7 +267,7 @@ impl Plan {
         out.key(
             "seq_len",
             &self.seq_len.to_string(),
-            "characters of a window, beyond which no gradient flows",
+            &format!("{} of a window, beyond which no gradient flows", self.symbols.many()),
         );
         out.key(
             "batch_size",
@@ -280,7 +277,8 @@ impl Plan {
         let chars = self.steps * self.batch_size * self.seq_len;
         let steps = match &self.facts {
             Some(facts) => {
-                format!("{} characters, {:.1} passes over the text", grouped(chars), facts.epochs)
+                let (chars, many) = (grouped(chars), self.symbols.many());
+                format!("{chars} {many}, {:.1} passes over the text", facts.epochs)
             }
             None => "windows to train on".into(),
         };
@@ -358,8 +356,13 @@ impl Page {
     }
 }
 
+/// `1 line`, `1,234 lines`.
+pub fn counted(number: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1,234,567`.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -383,6 +386,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_a_person_reads_them() {
+        assert_eq!([0, 1, 1234].map(|n| counted(n, "line")), ["0 lines", "1 line", "1,234 lines"]);
         assert_eq!([7, 999, 1000, 1_115_394].map(grouped), ["7", "999", "1,000", "1,115,394"]);
         assert_eq!([0.034, 0.5, 0.99].map(percent), ["3.4", "50", "99"]);
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use experiment::Error;
+use experiment::{Error, counted};
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
 use super::{About, Char, Line, Total, in_words, keep_hardest};
@@ -203,7 +203,7 @@ impl Page {
 fn summary(total: &Total, about: &About<'_>) -> Markup {
     html! {
         p {
-            (total.chars) " characters in " (total.lines) " lines, "
+            (counted(total.chars as u64, "character")) " in " (counted(total.lines as u64, "line")) ", "
             strong { (format!("{:.3} bits a character", total.bits_per_char())) }
             (format!(
                 " ({:.3} nats, perplexity {:.2}), {:.0} bits in all.",
