@@ -234,6 +234,31 @@ fn a_figure_is_one_for_each_symbol_and_says_what_those_are() {
 }
 
 #[test]
+fn a_run_that_waits_for_its_yardsticks_says_so() {
+    let run = Run { directory: tempfile::tempdir().expect("a temporary directory") };
+    let text = fs::read_to_string(project("configs/data/input.txt")).expect("there");
+    fs::write(run.text(), text.repeat(300)).expect("writable");
+    let err = run.train(&[], &["train.steps=1", "eval.every=1"]).err;
+    let line = |start: &str| err.lines().position(|line| line.starts_with(start));
+    let lines = ["trained; n-grams and xz", "yardsticks in nats/char: ", "the best validation, "];
+    let lines = lines.map(|start| line(start).unwrap_or_else(|| panic!("{start}: {err}")));
+    assert!(lines.is_sorted(), "{err}");
+}
+
+#[test]
+fn nobody_measures_yardsticks_for_a_run_without_a_validation_loss() {
+    for every in [0, 61] {
+        let run = Run { directory: tempfile::tempdir().expect("a temporary directory") };
+        fs::copy(project("configs/data/input.txt"), run.text()).expect("writable");
+        let err = run.train(&[], &[&format!("eval.every={every}")]).err;
+        let word =
+            format!("no validation loss with eval.every = {every}; to know how good it is: ");
+        assert!(err.contains(&format!("{word}cargo cli eval {}\n", run.path())), "{err}");
+        assert!(!err.contains("yardsticks") && !run.file("yardsticks.json").exists(), "{err}");
+    }
+}
+
+#[test]
 fn the_table_of_characters_adds_up() {
     let run = Run::new(&[]);
     let found = run.json(&["--by-char"]);

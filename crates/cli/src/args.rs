@@ -53,8 +53,8 @@ Examples:
   cli run configs/karpathy.toml --out runs/mine --resume
   cli run configs/karpathy.toml --json --quiet | jq 'select(.event == \"eval\")'
 
-The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/, with a
-validation text also yardsticks.json.
+The run directory holds config.toml, metrics.jsonl, timing.jsonl, samples.txt and checkpoints/, with
+validation losses also yardsticks.json.
 
 Ctrl-C, SIGTERM or a closed terminal ends a run after its step, with a checkpoint; a second Ctrl-C or
 SIGTERM ends it at once. With --resume it goes on from the newest good checkpoint and ends in the bytes it would have ended in. A job

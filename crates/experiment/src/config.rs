@@ -491,6 +491,11 @@ impl Config {
         WarmUp::new(self.schedule_keys.warmup.get() as u64, self.schedule.build())
     }
 
+    /// Whether a run comes to an evaluation, if there is a text for it.
+    pub(crate) fn is_ever_evaluated(&self) -> bool {
+        (1..=self.train.steps.get()).contains(&self.eval.every.get())
+    }
+
     fn is_evaluated(&self) -> bool {
         let [_, val, _] = self.data.split.map(Share::get);
         val != 0.0 && self.eval.every.get() != 0

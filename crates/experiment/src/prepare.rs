@@ -253,7 +253,7 @@ fn estimate(config: &Config, text: &SplitText) -> (u128, Memory) {
         // back to, which is then in the checkpoint too.
         checkpoint: (if rolls_back { 9 } else { 4 }) * (n_params + optimizer) * size,
         text: text.memory(rule.batch_size + 1),
-        yardsticks: yardsticks::memory(text),
+        yardsticks: if config.is_ever_evaluated() { yardsticks::memory(text) } else { 0 },
         file: (n_params + optimizer) * size,
     };
     (n_params, memory)

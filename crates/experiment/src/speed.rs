@@ -30,7 +30,7 @@ pub struct Speed {
     pub sample_secs: f64,
     /// A checkpoint, from the copy of the weights to the bytes of the file.
     pub checkpoint_secs: f64,
-    /// Yardsticks, which are measured once beside training; 0 without a validation text.
+    /// Yardsticks, which are measured once beside training; 0 without a validation loss.
     pub yardstick_secs: f64,
     /// Whether a core is left for them.
     pub has_core_left: bool,
@@ -130,9 +130,11 @@ fn measure<T: Dtype>(experiment: &Experiment, limit: Duration) -> Result<Speed, 
     let checkpoint_secs = checkpoint_secs(&mut trainer);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let has_core_left = experiment.threads() < cores;
-    let yardstick_secs = match experiment.val_text().is_empty() {
-        true => 0.0,
-        false => yardstick_secs(experiment.text(), limit.mul_f64(0.2))?,
+    let has_yardsticks =
+        !experiment.val_text().is_empty() && experiment.config().is_ever_evaluated();
+    let yardstick_secs = match has_yardsticks {
+        true => yardstick_secs(experiment.text(), limit.mul_f64(0.2))?,
+        false => 0.0,
     };
     Ok(Speed { step_secs, eval_secs, sample_secs, checkpoint_secs, yardstick_secs, has_core_left })
 }

@@ -242,7 +242,8 @@ pub struct Measuring<'e> {
 }
 
 impl<'e> Measuring<'e> {
-    /// Of the run of an experiment in a directory. Without a validation text there will be none.
+    /// Of the run of an experiment in a directory. Without a validation loss to compare there will be
+    /// none.
     pub fn new(run: &Path, experiment: &'e Experiment) -> Self {
         Self { experiment, run: run.to_owned(), thread: None, yardsticks: None }
     }
@@ -250,6 +251,11 @@ impl<'e> Measuring<'e> {
     /// The yardsticks, once they are there.
     pub fn yardsticks(&self) -> Option<&Yardsticks> {
         self.yardsticks.as_ref()
+    }
+
+    /// Whether there will be some that are not there yet.
+    pub fn is_measuring(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Waits until they are there.
@@ -282,7 +288,7 @@ impl Observer for Measuring<'_> {
         }
         let ground = Ground::of(text, &held_out)?;
         self.yardsticks = Yardsticks::of_run(&self.run, &ground);
-        if self.yardsticks.is_none() {
+        if self.yardsticks.is_none() && self.experiment.config().is_ever_evaluated() {
             let material = Material::read(text, &held_out, ground)?;
             let thread = thread::Builder::new().name("yardsticks".into());
             // It is left alone when the process ends before it does.

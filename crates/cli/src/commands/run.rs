@@ -1,12 +1,12 @@
 //! `cli run` trains what a config says; `cli resume` goes on with a run.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use data_io::Unit;
 use experiment::{
     Checkpoint, Error, Event, Experiment, Flow, Measuring, Observer, Outcome, Parts, Permitted,
-    Resumed, RunDir, Yardsticks, duration, open_config, open_run, train_from,
+    Resumed, RunDir, Yardsticks, counted, duration, open_config, open_run, train_from,
 };
 
 use crate::args::{ChangedArgs, HowArgs, ResumeArgs, RunArgs};
@@ -96,6 +96,7 @@ fn train(
     let mut shown = Shown { progress: &mut progress, measuring: &mut measuring, is_said: false };
     let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut shown, &mut signals];
     let result = train_from(experiment, checkpoint.as_ref(), observers);
+    let (trained, is_said) = (start.elapsed(), shown.is_said);
     let written = progress.finish(&result, signals.received());
     let outcome = result?;
     ended_by_signal(signals, &path, &outcome, console)?;
@@ -105,25 +106,38 @@ fn train(
         let _ = writeln!(console.err, "go on with it: cargo cli resume {run}");
     }
     written.map_err(if outcome.stopped { Failure::Unseen } else { Failure::Output })?;
+    let unit = experiment.config().tokenizer.unit();
     if !outcome.stopped {
-        measuring.wait()?;
+        if measuring.is_measuring() && !how.quiet {
+            let _ = writeln!(
+                console.err,
+                "trained; n-grams and xz are still measured, to compare it with"
+            );
+        }
+        if let (Some(yardsticks), false) = (measuring.wait()?, is_said || how.quiet) {
+            let _ = writeln!(console.err, "{}", in_a_line(yardsticks, unit));
+        }
     }
     if how.quiet {
         return Ok(());
     }
 
-    let (run, unit) =
-        (shell_word(&path.display().to_string()), experiment.config().tokenizer.unit());
+    let run = shell_word(&path.display().to_string());
+    let waited = match start.elapsed() - trained {
+        waited if waited < Duration::from_secs(1) => String::new(),
+        waited => format!(" ({} more for yardsticks)", duration(waited.as_secs_f64())),
+    };
     let _ = writeln!(
         console.err,
-        "{run}: {} steps in {}, smoothed loss {}",
-        outcome.step - first,
-        duration(start.elapsed().as_secs_f64()),
+        "{run}: {} in {}{waited}, smoothed loss {}",
+        counted(outcome.step - first, "step"),
+        duration(trained.as_secs_f64()),
         loss(outcome.smooth_nats_per_char, unit),
     );
     let _ = writeln!(console.err, "{}", why_it_ended(&outcome, experiment));
     if !outcome.stopped {
-        let _ = writeln!(console.err, "{}", verdict(&outcome, measuring.yardsticks(), unit));
+        let verdict = verdict(&outcome, measuring.yardsticks(), experiment, &run);
+        let _ = writeln!(console.err, "{verdict}");
     }
     let _ = writeln!(console.err, "write with it: cargo cli sample {run} --length 500");
     Ok(())
@@ -158,11 +172,7 @@ impl Observer for Shown<'_, '_, '_, '_> {
     fn observe(&mut self, event: &Event<'_>) -> Result<Flow, Error> {
         self.measuring.observe(event)?;
         if let (Some(yardsticks), false) = (self.measuring.yardsticks(), self.is_said) {
-            let named = yardsticks.named();
-            let named: Vec<_> =
-                named.iter().map(|(name, nats)| format!("{name} {nats:.2}")).collect();
-            let short = self.progress.unit().short;
-            self.progress.line(&format!("yardsticks in nats/{short}: {}", named.join(", ")));
+            self.progress.line(&in_a_line(yardsticks, self.progress.unit()));
             self.is_said = true;
         }
         self.progress.observe(event)
@@ -173,21 +183,38 @@ impl Observer for Shown<'_, '_, '_, '_> {
     }
 }
 
+fn in_a_line(yardsticks: &Yardsticks, unit: Unit) -> String {
+    let named = yardsticks.named();
+    let named: Vec<_> = named.iter().map(|(name, nats)| format!("{name} {nats:.2}")).collect();
+    format!("yardsticks in nats/{}: {}", unit.short, named.join(", "))
+}
+
 /// Whether the model of a run is good.
-fn verdict(outcome: &Outcome, yardsticks: Option<&Yardsticks>, unit: Unit) -> String {
-    match (outcome.best, yardsticks) {
-        (Some((step, nats)), Some(yardsticks)) => format!(
-            "the best validation, {}, was at step {step}: {}",
-            loss(nats, unit),
-            yardsticks.verdict(nats)
-        ),
-        (None, Some(_)) => {
-            "no validation loss: to know how good it is set eval.every to less than train.steps"
+fn verdict(
+    outcome: &Outcome,
+    yardsticks: Option<&Yardsticks>,
+    experiment: &Experiment,
+    run: &str,
+) -> String {
+    let config = experiment.config();
+    match outcome.best {
+        Some((step, nats)) => {
+            let verdict = yardsticks.map(|them| format!(": {}", them.verdict(nats)));
+            format!(
+                "the best validation, {}, was at step {step}{}",
+                loss(nats, config.tokenizer.unit()),
+                verdict.unwrap_or_default()
+            )
+        }
+        None if experiment.val_text().is_empty() => {
+            "no validation text: to know how good it is hold some text out, as in \
+             --set 'data.split=[0.9, 0.1, 0.0]'"
                 .into()
         }
-        (_, None) => "no validation text: to know how good it is hold some text out, as in \
-                      --set 'data.split=[0.9, 0.1, 0.0]'"
-            .into(),
+        None => format!(
+            "no validation loss with eval.every = {}; to know how good it is: cargo cli eval {run}",
+            config.eval.every.get()
+        ),
     }
 }
 
