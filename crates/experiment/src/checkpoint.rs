@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tensor_core::reduce::norm;
 
+use crate::resume::Change;
 use crate::{Dtype, Error, Trainer, rollback};
 
 /// Number of the layout described above.
@@ -49,6 +50,8 @@ pub struct Checkpoint {
     pub(crate) path: PathBuf,
     pub(crate) file: TensorFile,
     pub(crate) head: Head,
+    /// In what the run that goes on from it has another config.
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Checkpoint {
@@ -60,7 +63,22 @@ impl Checkpoint {
         let file = TensorFile::read(path)?;
         let head =
             Head::of(&file).map_err(|reason| Error::NoModel { path: path.to_owned(), reason })?;
-        Ok(Self { path: path.to_owned(), file, head })
+        Ok(Self { path: path.to_owned(), file, head, changes: Vec::new() })
+    }
+
+    /// Restores the state of a run that goes on from here.
+    ///
+    /// # Errors
+    /// As [`Trainer::restore`]; where the config was changed, that is why.
+    pub(crate) fn restore<T: Dtype>(&self, trainer: &mut Trainer<'_, T>) -> Result<(), Error> {
+        trainer.restore(&self.file, &self.path).map_err(|error| match self.changes.is_empty() {
+            true => error,
+            false => Error::DoesNotFit {
+                checkpoint: self.path.clone(),
+                changes: self.changes.clone(),
+                reason: error.to_string(),
+            },
+        })
     }
 
     /// The file.

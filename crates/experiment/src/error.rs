@@ -103,6 +103,16 @@ pub enum Error {
     #[error("not the text of {}", checkpoint.display())]
     TextChanged {
         /// The file, or what else the text is called.
+    /// A run that is to go on with a config for which its checkpoint is of no use.
+    #[error("does not fit the config: {} ({reason})", in_words(changes))]
+    DoesNotFit {
+        /// The checkpoint to go on from.
+        checkpoint: PathBuf,
+        /// The keys that differ.
+        changes: Vec<Change>,
+        /// What does not fit.
+        reason: String,
+    },
         place: String,
         /// The checkpoint to go on from.
         checkpoint: PathBuf,
@@ -232,7 +242,9 @@ fn in_words(changes: &[Change]) -> String {
     const MOST: usize = 3;
     let change = |c: &Change| format!("`{}` is {}, and was {}", c.key, c.now, c.then);
     let more = changes.len().saturating_sub(MOST);
-    let mut words: Vec<_> = changes.iter().take(MOST).map(change).collect();
+    // A part before its keys.
+    let (kinds, keys): (Vec<_>, Vec<_>) = changes.iter().partition(|c| c.key.ends_with(".kind"));
+    let mut words: Vec<_> = kinds.into_iter().chain(keys).take(MOST).map(change).collect();
     words.extend((0 < more).then(|| format!("and {more} more")));
     words.join("; ")
 }
@@ -284,7 +296,8 @@ impl Error {
             | Self::NoModel { .. }
             | Self::NoRun { .. }
             | Self::NoCheckpoint { .. }
-            | Self::AllDamaged { .. } => 5,
+            | Self::AllDamaged { .. }
+            | Self::DoesNotFit { .. } => 5,
             Self::InUse { .. } => 6,
             Self::Diverged { .. } => 7,
         }
@@ -322,6 +335,7 @@ impl Error {
         }
     }
 
+            Self::DoesNotFit { checkpoint, .. } => checkpoint.display().to_string(),
     /// How to mend it.
     pub fn help(&self) -> Option<String> {
         let help = match self {
@@ -380,6 +394,11 @@ impl Error {
                     io::ErrorKind::PermissionDenied => "choose a place you may write to".into(),
                     _ => "choose another place".into(),
                 }
+            Self::DoesNotFit { .. } => {
+                "a run keeps its kind of optimizer and all that has a tensor, such as the model's sizes: leave \
+                 that as it was, or begin a new run"
+                    .into()
+            }
             }
             Self::Tensors(FileError::Read { .. }) | Self::NoModel { .. } => {
                 "give a run directory, such as runs/karpathy, or a .safetensors checkpoint in one".into()

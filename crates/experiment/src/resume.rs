@@ -10,7 +10,8 @@ use crate::{Checkpoint, Error, Experiment};
 pub struct Permitted {
     /// Any key of the config.
     pub config: bool,
-    /// These keys, such as `train.steps`, and those below them.
+    /// These keys, such as `train.steps`, and those below them; with `optimizer.kind` all of
+    /// `optimizer`.
     pub keys: Vec<String>,
     /// The text. Training goes on at the start of the new one.
     pub text: bool,
@@ -21,7 +22,9 @@ impl Permitted {
         let is_below = |key: &str, table: &str| {
             key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        self.config || self.keys.iter().any(|set| is_below(key, set) || is_below(set, key))
+        // The keys of a part go with its name.
+        let mut sets = self.keys.iter().map(|set| set.strip_suffix(".kind").unwrap_or(set));
+        self.config || sets.any(|set| is_below(key, set) || is_below(set, key))
     }
 }
 
@@ -37,12 +40,12 @@ pub struct Change {
 }
 
 /// Checks that config and text are those of a checkpoint, apart from where files lie and what they
-/// are called.
+/// are called, and returns what is permitted to differ and does.
 pub(crate) fn check_same(
     checkpoint: &Checkpoint,
     experiment: &Experiment,
     permitted: &Permitted,
-) -> Result<(), Error> {
+) -> Result<Vec<Change>, Error> {
     let (path, head) = (checkpoint.path.clone(), &checkpoint.head);
     let parse = |text: &str| text.parse::<Table>();
     let now = parse(&experiment.config().to_text_without_directories()).expect("TOML");
@@ -51,8 +54,9 @@ pub(crate) fn check_same(
         Error::NoModel { path: path.clone(), reason }
     })?;
     fill(&mut then, &default_keys());
-    let mut changes = changes("", &now, &then);
-    changes.retain(|change| !permitted.permits(&change.key));
+    let changes = changes("", &now, &then);
+    let (permitted_changes, changes): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| permitted.permits(&change.key));
     if !changes.is_empty() {
         return Err(Error::ConfigChanged { checkpoint: path, changes });
     }
@@ -60,7 +64,7 @@ pub(crate) fn check_same(
         let place = experiment.config().text_place();
         return Err(Error::TextChanged { place, checkpoint: path });
     }
-    Ok(())
+    Ok(permitted_changes)
 }
 
 /// Gives a table the defaults of the keys that it does not have: a checkpoint may be older than a key.
@@ -144,6 +148,7 @@ mod tests {
         assert!(permitted(&["train.steps"]).permits("train.steps"));
         assert!(permitted(&["train"]).permits("train.steps"));
         assert!(permitted(&["transform.0.limit"]).permits("transform"));
+        assert!(permitted(&["optimizer.kind"]).permits("optimizer.betas"));
         assert!(!permitted(&["train.step"]).permits("train.steps"));
         assert!(!permitted(&["train.steps"]).permits("train.seed"));
         assert!(!permitted(&[]).permits("train.steps"));

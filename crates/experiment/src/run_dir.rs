@@ -144,9 +144,9 @@ impl RunDir {
                 .map_err(|source| failed(directory, "clean up", source))?;
         }
 
-        let (checkpoint, damaged) = run.newest_good()?;
-        if let Some(checkpoint) = &checkpoint {
-            check_same(checkpoint, experiment, permitted)?;
+        let (mut checkpoint, damaged) = run.newest_good()?;
+        if let Some(checkpoint) = &mut checkpoint {
+            checkpoint.changes = check_same(checkpoint, experiment, permitted)?;
         }
         if let Some(Checkpoint { head, .. }) = &checkpoint {
             run.from = (head.step, head.best.map(|(step, _)| step));

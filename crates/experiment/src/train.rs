@@ -55,7 +55,7 @@ fn train_in<T: Dtype>(
 ) -> Result<Outcome, Error> {
     let mut trainer = Trainer::<T>::new(experiment);
     if let Some(checkpoint) = checkpoint {
-        trainer.restore(&checkpoint.file, &checkpoint.path)?;
+        checkpoint.restore(&mut trainer)?;
     } else if trainer.rolls_back() {
         trainer.keep_state()?;
     }
