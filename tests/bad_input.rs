@@ -102,8 +102,61 @@ fn texts_that_cannot_be_trained_on() {
         Some(TEXT),
         &["data.split=[0.985, 0.015, 0.0]", "train.seq_len=2"],
         3,
-        "error: text.txt: the validation text has 1 characters, 2 are needed",
+        "error: text.txt: the validation text has 1 character, 2 are needed",
     );
+}
+
+#[test]
+fn what_is_advised_fits_the_text() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("c.toml"), CONFIG).expect("writable");
+    let help = |text: &[u8], sets: &[&str]| {
+        std::fs::write(path("text.txt"), text).expect("writable");
+        let config = path("c.toml");
+        let mut args = vec!["check", &config, "--no-time"];
+        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+        let error = cli(&args).err;
+        error.lines().last().expect("advice").to_owned()
+    };
+    let check = |text: &[u8], sets: &[&str], expected: &str| {
+        let help = help(text, sets);
+        assert!(help.starts_with(&format!("help: {expected}")), "{help}");
+    };
+    let places = "use a longer text, or a lower train.seq_len or train.batch_size: each of the batch_size \
+                  places that are read side by side takes seq_len + 2 characters";
+    check(b"abc", &["train.seq_len=1", "data.split=[0.9, 0.1, 0.0]"], places);
+    check(TEXT, &["data.split=[0.3, 0.7, 0.0]"], &format!("change data.split, or {places}"));
+    check(TEXT, &["data.split=[0.985, 0.015, 0.0]"], "hold more of the text out");
+    check(b"na\xefve", &[], "convert it, as in `iconv -f LATIN1");
+    check(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", &[], "it looks like no text at all");
+    check(&"a 漢".as_bytes()[..4], &[], "it looks like UTF-8 that was cut inside a character");
+    check(TEXT, &["train.steps=1e9"], "write it without a point or an exponent: 1000000000");
+    check(TEXT, &["train.steps="], "an override is KEY=VALUE");
+}
+
+#[test]
+fn what_a_checkpoint_has_tensors_of_stays_as_it_was() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = project("configs/karpathy.toml").display().to_string();
+    let run = directory.path().join("run").display().to_string();
+    assert_eq!(cli(&["run", &config, "--out", &run, "--set", "train.steps=2"]).code, 0);
+    let check = |set: &str, expected: &str| {
+        let output = cli(&["resume", &run, "--set", "train.steps=4", "--set", set]);
+        let Output { code, err, .. } = &output;
+        assert!(err.contains("step-00000002.safetensors: does not fit the config: "), "{err}");
+        assert!(err.contains(expected), "{err}");
+        let help = err.lines().last().expect("advice");
+        assert!(help.starts_with("help: a run keeps its kind of optimizer"), "{err}");
+        assert_eq!((*code, err.lines().count()), (5, 2), "{err}");
+    };
+    check("model.hidden_size=8", "`model.hidden_size` is 8, and was 100; ");
+    check("optimizer=adam", "config: `optimizer.kind` is \"adam\", and was \"adagrad\"; ");
+    check("optimizer.kind=adam", "config: `optimizer.kind` is \"adam\", and was \"adagrad\"; ");
+    check("data.tokenizer=byte", "`data.tokenizer` is \"byte\", and was \"char\"; ");
+    // What has none may change, with all its keys.
+    let cosine = ["resume", &run, "--set", "train.steps=4", "--set", "schedule.kind=cosine"];
+    assert_eq!(cli(&cosine).code, 0);
 }
 
 #[test]
@@ -203,6 +256,7 @@ fn too_large() -> String {
 #[test]
 fn overrides_that_make_no_sense() {
     check_set("train.steps", "an override without `=`");
+    check_set("train.steps=", "the value is missing");
     check_set("=3", "\"\" is no key");
     check_set("train.steps=[1", "unclosed array, expected `]`");
     check_set("nonsense=1", "unknown key `nonsense`");
@@ -253,10 +307,16 @@ fn models_and_primes_that_are_refused() {
         "error: --prime: the model never saw '\\u{1b}', character 2 of the prime",
     );
 
+    let error = cli(&["sample", &run, "--prime", "漢"]).err;
+    assert!(error.contains("; a model of tokenizer = \"char_byte\" reads every text\n"), "{error}");
+    let error = cli(&["eval", &project("configs/data/input.txt").display().to_string()]).err;
+    assert!(error.contains("help: give the directory of a run, such as runs/karpathy"), "{error}");
+    let error = cli(&["eval", &run, "--threads", "2"]).err;
+    assert!(error.contains("help: reading and writing take one thread"), "{error}");
+
     let none = directory.path().join("none").display().to_string();
     check(&["sample", &none], 5, "error: none: there is no such run or checkpoint");
     let empty = directory.path().join("empty").display().to_string();
-    check_set("train.steps=", "the value is missing");
     std::fs::create_dir(&empty).expect("writable");
     check(&["sample", &empty], 5, "error: empty: not a run directory: it has no checkpoints");
 

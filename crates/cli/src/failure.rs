@@ -133,6 +133,12 @@ fn first_paragraph(error: &clap::Error) -> String {
 }
 
 fn advice(error: &clap::Error) -> String {
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && argument == "--threads"
+        && error.kind() == clap::error::ErrorKind::UnknownArgument
+    {
+        return "reading and writing take one thread; run, resume, sweep, check and new have --threads".into();
+    }
     let suggestion =
         [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
             .into_iter()

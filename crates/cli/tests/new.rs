@@ -303,7 +303,7 @@ fn bad_input_gets_a_clear_word() {
     );
     check(&["latin1.txt"], 3, "latin1.txt:1: not UTF-8: byte 0xe9 at offset 3", "iconv -f LATIN1");
     check(&["utf16.txt"], 3, "utf16.txt:1: not UTF-8: byte 0xff at offset 0", "iconv -f UTF-16");
-    check(&["binary"], 3, "binary:1: not UTF-8: byte 0xff at offset 8", "convert it");
+    check(&["binary"], 3, "binary:1: not UTF-8: byte 0xff at offset 8", "no text at all");
     check(&["good.txt", "-o", "there.toml"], 2, "there.toml: is there already", "--force");
     check(
         &["good.txt", "-o", "good.txt", "--force"],

@@ -15,7 +15,7 @@ mod windows;
 
 pub use corpus::{Corpus, EncodedCorpus, Excerpt, Reader};
 pub use regular::read_regular;
-pub use source::{Paths, Source, TextError, builtin_sources};
+pub use source::{Looks, Paths, Source, TextError, builtin_sources};
 pub use survey::{Kind, Survey};
 pub use tensor_file::{FileError, Foreign, StoredTensor, TensorFile, Values, is_text};
 pub use tokenizer::{

@@ -628,11 +628,6 @@ pub(crate) fn default_keys() -> toml::Table {
     sections.map(|(name, keys)| (name.to_owned(), keys.into())).into_iter().collect()
 }
 
-/// The path without `.` and `..`, as the system has it where it is there.
-fn normal(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| {
-        let mut normal = PathBuf::new();
-        for component in path.components() {
 /// A path to be shown: where it leads up again, the way that a person would take. Its last name may be
 /// a pattern, or a link that is meant by its own name.
 pub(crate) fn short(path: &Path) -> String {
@@ -645,6 +640,11 @@ pub(crate) fn short(path: &Path) -> String {
     real.strip_prefix(here).unwrap_or(&real).join(name).display().to_string()
 }
 
+/// The path without `.` and `..`, as the system has it where it is there.
+fn normal(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| {
+        let mut normal = PathBuf::new();
+        for component in path.components() {
             match component {
                 Component::ParentDir => _ = normal.pop(),
                 Component::CurDir => {}

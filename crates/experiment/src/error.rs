@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use data_io::{FileError, TextError, UnknownSymbol};
+use data_io::{FileError, Looks, TextError, Unit, UnknownSymbol};
 use registry::{ConfigError, Document, Place};
 use rnn_model::InitError;
 
@@ -42,16 +42,20 @@ pub enum Error {
     #[error(transparent)]
     NoText(TextError),
     /// A text with fewer characters than a window needs.
-    #[error("the {part} text has {chars} characters, {needed} are needed")]
+    #[error("the {part} text has {chars} {}, {needed} are needed", if *chars == 1 { unit.one } else { unit.many })]
     TooShort {
         /// The file, or what else the text is called.
         place: String,
         /// Training or validation.
         part: &'static str,
-        /// Characters there are.
+        /// Symbols there are.
         chars: usize,
-        /// Characters there must be.
+        /// Symbols there must be.
         needed: usize,
+        /// Symbols of the whole text.
+        whole: usize,
+        /// What its symbols are.
+        unit: Unit,
     },
     /// A text in which there is nothing to predict.
     #[error("every character of the text is {symbol:?}: there is nothing to predict")]
@@ -99,10 +103,6 @@ pub enum Error {
         /// The keys that differ.
         changes: Vec<Change>,
     },
-    /// A run that is to go on with another text.
-    #[error("not the text of {}", checkpoint.display())]
-    TextChanged {
-        /// The file, or what else the text is called.
     /// A run that is to go on with a config for which its checkpoint is of no use.
     #[error("does not fit the config: {} ({reason})", in_words(changes))]
     DoesNotFit {
@@ -113,6 +113,10 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// A run that is to go on with another text.
+    #[error("not the text of {}", checkpoint.display())]
+    TextChanged {
+        /// The file, or what else the text is called.
         place: String,
         /// The checkpoint to go on from.
         checkpoint: PathBuf,
@@ -331,11 +335,11 @@ impl Error {
             | Self::Unknown { place, .. }
             | Self::OneSymbol { place, .. } => place.clone(),
             Self::ConfigChanged { .. } => "config".into(),
+            Self::DoesNotFit { checkpoint, .. } => checkpoint.display().to_string(),
             Self::Diverged { step, .. } => format!("step {step}"),
         }
     }
 
-            Self::DoesNotFit { checkpoint, .. } => checkpoint.display().to_string(),
     /// How to mend it.
     pub fn help(&self) -> Option<String> {
         let help = match self {
@@ -357,16 +361,26 @@ impl Error {
             Self::Text(TextError::Unknown { .. }) => {
                 "take a text of the model's characters, or train with tokenizer = \"char_byte\"".into()
             }
-            Self::Text(TextError::NotUtf8 { utf16: true, .. }) => {
-                "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`".into()
+            Self::Text(TextError::NotUtf8 { looks, .. }) => match looks {
+                Looks::Utf16 => "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8 OLD > NEW`",
+                Looks::Binary => "it looks like no text at all: give one that any editor shows, unpacked and exported",
+                Looks::Cut => {
+                    "it looks like UTF-8 that was cut inside a character: take the whole text, or leave the \
+                     rest of the character out with `iconv -c -f UTF-8 -t UTF-8 OLD > NEW`"
+                }
+                Looks::Encoded => "convert it, as in `iconv -f LATIN1 -t UTF-8 OLD > NEW`",
             }
-            Self::Text(TextError::NotUtf8 { .. }) => {
-                "convert it, as in `iconv -f LATIN1 -t UTF-8 OLD > NEW`".into()
+            .into(),
+            Self::TooShort { part: "validation", .. } => {
+                "hold more of the text out, or none of it, with data.split".into()
             }
-            Self::TooShort { .. } => {
-                "a lane holds train.seq_len + 2 characters or more: lower train.seq_len or \
-                 train.batch_size, change data.split, or use a longer text"
-                    .into()
+            Self::TooShort { chars, needed, whole, unit, .. } => {
+                let split = if *chars < *whole && needed + 2 <= *whole { "change data.split, or " } else { "" };
+                format!(
+                    "{split}use a longer text, or a lower train.seq_len or train.batch_size: each of the \
+                     batch_size places that are read side by side takes seq_len + 2 {}",
+                    unit.many
+                )
             }
             Self::OneSymbol { .. } => "use a text with at least two different characters".into(),
             Self::TooLarge { .. } => {
@@ -379,6 +393,11 @@ impl Error {
             Self::InUse { .. } => "wait for it to end, or choose another --out".into(),
             Self::ConfigChanged { .. } => {
                 "begin a new run with another --out, or go on with the changes with --allow-changed-config".into()
+            }
+            Self::DoesNotFit { .. } => {
+                "a run keeps its kind of optimizer and all that has a tensor, such as the model's sizes: leave \
+                 that as it was, or begin a new run"
+                    .into()
             }
             Self::TextChanged { .. } => {
                 "give the old text with --set data.path=FILE, or go on at the start of the new one with \
@@ -394,11 +413,6 @@ impl Error {
                     io::ErrorKind::PermissionDenied => "choose a place you may write to".into(),
                     _ => "choose another place".into(),
                 }
-            Self::DoesNotFit { .. } => {
-                "a run keeps its kind of optimizer and all that has a tensor, such as the model's sizes: leave \
-                 that as it was, or begin a new run"
-                    .into()
-            }
             }
             Self::Tensors(FileError::Read { .. }) | Self::NoModel { .. } => {
                 "give a run directory, such as runs/karpathy, or a .safetensors checkpoint in one".into()
@@ -420,13 +434,13 @@ impl Error {
             Self::Tensors(FileError::Format { .. } | FileError::NotFinite { .. }) => {
                 "take another checkpoint, or train again".into()
             }
-            Self::Unknown { symbol, known, .. } => {
+            Self::Unknown { symbol, known, .. }
+            | Self::Prime { unknown: UnknownSymbol { symbol, .. }, known } => {
                 let nearest = nearest_known(*symbol, known);
                 format!("{nearest}; a model of tokenizer = \"char_byte\" reads every text")
             }
             Self::Argument { help, .. } | Self::WrongText { help, .. } => help.clone(),
             Self::Init(error) => error.help.clone(),
-            Self::Prime { unknown, known } => nearest_known(unknown.symbol, known),
             Self::Diverged { .. } => {
                 "lower optimizer.learning_rate, clip harder, as in [[transform]] kind = \"clip_norm\", or \
                  raise the optimizer's eps"
@@ -468,11 +482,14 @@ pub fn nearest_known(symbol: char, known: &[String]) -> String {
     format!("it knows {} characters: {some}", known.len())
 }
 
-/// How a character is written in ASCII; empty where it is not.
+/// How a character is written in ASCII; empty where it is not. What a letter of another script sounds
+/// like is not how it is written.
 fn in_ascii(symbol: char) -> String {
-    let plain = deunicode::deunicode_char(symbol).unwrap_or_default();
-    // Words of ideograms have a space behind them; a space of another width is a space.
-    if plain.trim().is_empty() { plain.to_owned() } else { plain.trim().to_owned() }
+    let is_latin = matches!(symbol, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' | '\u{fb00}'..='\u{fb06}' | '\u{ff21}'..='\u{ff5a}');
+    match deunicode::deunicode_char(symbol) {
+        Some(plain) if is_latin || !symbol.is_alphanumeric() => plain.to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// Whether there is no such file, rather than one that cannot be read.
@@ -502,5 +519,9 @@ mod tests {
         check('"', "a”", "it does know \"”\"");
         check('€', "ab\n", "it knows 3 characters: ab");
         check('漢', "字b", "it knows 2 characters: 字b");
+        check('漢', "Han", "it knows 3 characters: Han");
+        check('б', "ab", "it knows 2 characters: ab");
+        check('ｂ', "ab", "it does know \"b\"");
+        check('ﬁ', "fi", "it does know \"fi\"");
     }
 }

@@ -51,8 +51,15 @@ impl Experiment {
         if let Some(id) = text.whole().only_symbol()? {
             return Err(Error::OneSymbol { place: place(), symbol: tokenizer.decode(&[id]) });
         }
-        let too_short =
-            |part, chars, needed| Error::TooShort { place: place(), part, chars, needed };
+        let (whole, unit) = (text.whole().len(), config.tokenizer.unit());
+        let too_short = |part, chars, needed| Error::TooShort {
+            place: place(),
+            part,
+            chars,
+            needed,
+            whole,
+            unit,
+        };
         let rule = config.train.window_rule();
         let windows = Windows::new(train.len(), rule)
             .ok_or_else(|| too_short("training", train.len(), rule.min_text_len()))?;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
 
-use data_io::TextError;
+use data_io::{Looks, TextError};
 use experiment::{Error, NoRepeat, Parts, TextModel};
 use rnn_model::Sampler;
 use tensor_core::rng::{Rng, Stream, stream};
@@ -194,7 +194,7 @@ fn typed(line: &[u8], number: usize) -> Result<&str, Error> {
     let text = std::str::from_utf8(line).map_err(|error| {
         let offset = error.valid_up_to();
         let (byte, path) = (line[offset], STDIN.into());
-        TextError::NotUtf8 { path, line: number, offset, byte, utf16: false }
+        TextError::NotUtf8 { path, line: number, offset, byte, looks: Looks::of(line, false) }
     })?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     Ok(text.strip_suffix('\r').unwrap_or(text))

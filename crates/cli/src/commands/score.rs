@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use data_io::{Corpus, EncodedCorpus, TextError};
+use data_io::{Corpus, EncodedCorpus, Looks, TextError};
 use experiment::{Error, Parts, TextModel, counted};
 use serde_json::json;
 use tensor_core::Real;
@@ -142,8 +142,8 @@ fn read_stdin(name: &str, err: &mut dyn Write) -> Result<Corpus, Error> {
         Err(error) => {
             let (offset, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
             let line = 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count();
-            let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-            Err(TextError::NotUtf8 { path, line, offset, byte: bytes[offset], utf16 }.into())
+            let looks = Looks::of(bytes, error.utf8_error().error_len().is_none());
+            Err(TextError::NotUtf8 { path, line, offset, byte: bytes[offset], looks }.into())
         }
     }
 }

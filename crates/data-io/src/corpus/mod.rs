@@ -227,7 +227,7 @@ mod tests {
             for max_held in [0, MAX_HELD] {
                 let corpus = Corpus::of_files_held(vec![file.clone()], max_held).expect("there");
                 let error = corpus.characters().expect_err("not UTF-8");
-                let TextError::NotUtf8 { line, offset, byte, utf16: false, .. } = error else {
+                let TextError::NotUtf8 { line, offset, byte, .. } = error else {
                     panic!("{error}")
                 };
                 assert_eq!((line, offset, byte), (50_001, lines.len(), expected_byte));

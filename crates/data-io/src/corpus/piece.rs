@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use simdutf8::compat::from_utf8;
 
-use crate::{TextError, UnknownSymbol, regular};
+use crate::{Looks, TextError, UnknownSymbol, regular};
 
 /// Bytes that are read at a time; together with what is made of them they fit into a cache.
 const CHUNK: usize = 256 << 10;
@@ -115,8 +115,8 @@ impl Piece {
                     from_utf8(&buffer[..error.valid_up_to()]).expect("up to there")
                 }
                 Err(error) => {
-                    let at = error.valid_up_to();
-                    return Err(self.not_utf8(offset + at, buffer[at])?);
+                    let (at, is_cut) = (error.valid_up_to(), error.error_len().is_none());
+                    return Err(self.not_utf8(offset + at, buffer[at], is_cut)?);
                 }
             };
             let taken = see(text, is_rest)?;
@@ -131,18 +131,17 @@ impl Piece {
         TextError::Changed { path: self.path.clone() }
     }
 
-    /// The error about `byte`, which is at `offset`.
-    fn not_utf8(&self, offset: usize, byte: u8) -> Result<TextError, TextError> {
+    /// The error about `byte`, which is at `offset`, in a character that the end cuts off or not.
+    fn not_utf8(&self, offset: usize, byte: u8, is_cut: bool) -> Result<TextError, TextError> {
         let mut bytes = vec![0; self.len().min(CHUNK)];
         self.read_at(0, &mut bytes)?;
-        let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-        let mut line = 1;
+        let (looks, mut line) = (Looks::of(&bytes, is_cut), 1);
         for start in (0..offset).step_by(CHUNK) {
             bytes.resize(CHUNK.min(offset - start), 0);
             self.read_at(start, &mut bytes)?;
             line += bytes.iter().filter(|byte| **byte == b'\n').count();
         }
-        Ok(TextError::NotUtf8 { path: self.path.clone(), line, offset, byte, utf16 })
+        Ok(TextError::NotUtf8 { path: self.path.clone(), line, offset, byte, looks })
     }
 
     /// The error about a symbol in the text that starts at `offset`.

@@ -81,8 +81,8 @@ pub enum TextError {
         offset: usize,
         /// Its value.
         byte: u8,
-        /// Whether the file starts as UTF-16 does.
-        utf16: bool,
+        /// What the file seems to be instead.
+        looks: Looks,
     },
     /// Nothing there.
     #[error("the text is empty")]
@@ -104,6 +104,39 @@ pub enum TextError {
         /// The symbol, and where it is in the file.
         unknown: UnknownSymbol,
     },
+}
+
+/// What a file that is not UTF-8 seems to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// It has the mark of UTF-16.
+    Utf16,
+    /// It has bytes that no text has.
+    Binary,
+    /// It is UTF-8 but for a part of a character at its start or its end.
+    Cut,
+    /// Text in another encoding.
+    Encoded,
+}
+
+impl Looks {
+    /// What a file seems to be that starts with `start`, and in which the first byte that is not UTF-8
+    /// belongs to a character that the end cuts off, or does not.
+    pub fn of(start: &[u8], ends_in_character: bool) -> Self {
+        let is_inner = |byte: &u8| (0x80..0xc0).contains(byte);
+        let cut = start.iter().take(3).take_while(|byte| is_inner(byte)).count();
+        let starts_in_character = cut != 0
+            && match std::str::from_utf8(&start[cut..]) {
+                Ok(rest) => !rest.is_ascii(),
+                Err(error) => error.error_len().is_none(),
+            };
+        match start {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Self::Utf16,
+            _ if start.contains(&0) => Self::Binary,
+            _ if ends_in_character || starts_in_character => Self::Cut,
+            _ => Self::Encoded,
+        }
+    }
 }
 
 impl TextError {
@@ -176,6 +209,23 @@ mod tests {
         fn read(&self) -> Result<Corpus, TextError> {
             Ok(Corpus::from(('a'..='z').collect::<String>()).with_entropy(0.0))
         }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_told_apart() {
+        let check = |bytes: &[u8], expected: Looks| {
+            let error = std::str::from_utf8(bytes).expect_err("not UTF-8");
+            assert_eq!(Looks::of(bytes, error.error_len().is_none()), expected, "{bytes:x?}");
+        };
+        check(b"\xff\xfea\0", Looks::Utf16);
+        check(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Looks::Binary);
+        check(b"na\xefve", Looks::Encoded);
+        check(b"\xabbien\xbb", Looks::Encoded);
+        check(b"\xabbien", Looks::Encoded);
+        let text = "漢字";
+        check(&text.as_bytes()[..5], Looks::Cut);
+        check(&text.as_bytes()[1..], Looks::Cut);
+        check(&text.as_bytes()[1..5], Looks::Cut);
     }
 
     #[test]

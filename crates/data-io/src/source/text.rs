@@ -176,6 +176,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::Looks;
 
     fn directory(files: &[(&str, &[u8])]) -> TempDir {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -263,8 +264,8 @@ mod tests {
 
         let error = |path: &str| read(&directory, &[path]).and_then(|corpus| corpus.text());
         let latin1 = error("latin1.txt").expect_err("not UTF-8");
-        assert!(matches!(latin1, TextError::NotUtf8 { line: 2, utf16: false, .. }));
+        assert!(matches!(latin1, TextError::NotUtf8 { line: 2, looks: Looks::Encoded, .. }));
         let utf16 = error("utf16.txt").expect_err("not UTF-8");
-        assert!(matches!(utf16, TextError::NotUtf8 { line: 1, utf16: true, .. }));
+        assert!(matches!(utf16, TextError::NotUtf8 { line: 1, looks: Looks::Utf16, .. }));
     }
 }

@@ -67,8 +67,11 @@ static SIGNATURES: [Signature; 22] = [
 static EMPTY: Foreign =
     Foreign { what: "empty", help: "copy or download it again, or take another checkpoint" };
 static HTML: Foreign = Foreign { what: "a web page in HTML", help: DOWNLOAD };
-static TEXT: Foreign =
-    Foreign { what: "text", help: "give a .safetensors file; the name of a config ends in .toml" };
+static TEXT: Foreign = Foreign {
+    what: "text",
+    help: "give the directory of a run, such as runs/karpathy, or a .safetensors file; the name of a \
+           config ends in .toml",
+};
 
 /// What a file that starts with `first` is, if it is something known. The caller knows already that
 /// it is no safetensors file: that may start with any of these.
