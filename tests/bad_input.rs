@@ -232,6 +232,9 @@ fn values_out_of_range() {
     check_set("data.split=[0.5, 0.4, 0.0]", "`data.split` must add up to 1, these give 0.9");
     check_set("data.split=[0.0, 1.0, 0.0]", "`data.split` leaves nothing to train on");
     check_set("model.dtype=f16", "`model.dtype` must be `f32` or `f64`, found `f16`");
+    let large = "99999999999999999999";
+    let message = format!("`train.steps` must be a whole number below 2^63, found {large}");
+    check_set(&format!("train.steps={large}"), &message);
     check_set("train.steps=1e3", "`train.steps` must be a whole number, found 1000.0");
     check_set("train.steps=many", "`train.steps` must be a whole number, found \"many\"");
     check_run(CONFIG, Some(TEXT), &["model.hidden_size=1048576"], 2, &too_large());

@@ -346,7 +346,8 @@ fn in_plain_words(message: &str) -> (String, Option<String>) {
     };
     let Some((found, wanted)) = fault_of(message) else { return (message.to_owned(), None) };
     let wanted = match &*wanted {
-        "i64" | "u64" if message.starts_with("invalid value") => "a whole number below 2^63",
+        // What is whole and none that fits is too large.
+        "i64" | "u64" if found.starts_with("integer ") => "a whole number below 2^63",
         "i64" | "u64" => "a whole number",
         "f64" => "a number",
         "a sequence" => "an array",
