@@ -602,6 +602,10 @@ fn runs_that_cannot_go_on() {
     let args = [&permitted[..], &[&other, "--set", "train.steps=10"]].concat();
     check_line(&begun.run("moved", &args), 0, "");
     assert!(Path::new(&begun.path("moved/checkpoints/step-00000010.safetensors")).exists());
+
+    // A change that was permitted once is the run's own from there on, though no step was taken with it.
+    check_line(&begun.resume("moved", &["--set", "optimizer.learning_rate=0.02"]), 0, "");
+    check_line(&begun.resume("moved", &[]), 0, "");
 }
 
 #[test]

@@ -95,9 +95,9 @@ fn an_evaluation_that_nobody_reads_is_no_failure() {
     let short = ["--set", "train.steps=20", "--set", "data.split=[0.9, 0.1, 0.0]"];
     let status = cli(&run).args(short).stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(status.expect("it starts").success());
-    for args in [&["--by-char"][..], &["--json"]] {
+    for [command, args] in [["eval", "--by-char"], ["eval", "--json"], ["metrics", "--csv"]] {
         let mut eval = Command::new(env!("CARGO_BIN_EXE_cli"));
-        eval.arg("eval").arg(&run).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        eval.arg(command).arg(&run).arg(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = eval.spawn().expect("it starts");
         drop(child.stdout.take());
         let output = child.wait_with_output().expect("it ends");
@@ -227,4 +227,22 @@ fn a_second_process_is_told_who_has_the_directory_and_a_killed_one_frees_it() {
     let (third, out) = started(&run, &["--resume"]);
     send("-TERM", &third);
     assert_eq!(end(third, out).0, Some(143));
+}
+
+#[test]
+fn a_run_that_is_done_says_so_and_how_it_goes_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    let status = cli(&run).args(["--quiet", "--set", "train.steps=20"]).status();
+    assert!(status.expect("it starts").success());
+    let resume = |args: &[&str]| {
+        let mut resume = Command::new(env!("CARGO_BIN_EXE_cli"));
+        let output = resume.arg("resume").arg(&run).args(args).output().expect("it starts");
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let (done, longer) =
+        ("nothing to do after step 20; a larger --set train.steps", "train.steps=30");
+    assert!(resume(&[]).contains(done));
+    assert!(resume(&["--set", longer]).contains("ended at its last step, 30"));
 }

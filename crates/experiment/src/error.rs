@@ -392,7 +392,9 @@ impl Error {
             Self::NotARun { .. } => "choose another --out".into(),
             Self::InUse { .. } => "wait for it to end, or choose another --out".into(),
             Self::ConfigChanged { .. } => {
-                "begin a new run with another --out, or go on with the changes with --allow-changed-config".into()
+                "take the changes back with --set, go on with them with --allow-changed-config, or begin a new \
+                 run"
+                    .into()
             }
             Self::DoesNotFit { .. } => {
                 "a run keeps its kind of optimizer and all that has a tensor, such as the model's sizes: leave \

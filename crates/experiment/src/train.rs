@@ -62,6 +62,13 @@ fn train_in<T: Dtype>(
     observers.iter_mut().try_for_each(|observer| observer.start())?;
     let saved = checkpoint.map(Checkpoint::step);
     let mut run = Run { experiment, trainer, observers, saved, stopped: false };
+    if let Some(checkpoint) = checkpoint
+        && run.trainer.head()? != checkpoint.head
+    {
+        // It goes on with another config or text. Killed before its next checkpoint it would find one
+        // that does not fit; and later ones are not those of its directory's config any more.
+        run.save()?;
+    }
     run.go_to_end()?;
     Ok(Outcome {
         step: run.trainer.step_count(),

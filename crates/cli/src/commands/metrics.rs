@@ -123,7 +123,8 @@ fn rows<'a>(metrics: &'a [Metric], timing: &[Timing]) -> Vec<Row<'a>> {
 }
 
 fn write_csv(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
-    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+    // What keeps `out` from taking it should be known as it was, so it is not the writer's to write to.
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     // Also where there are no rows.
     csv.write_record([
         "step",
@@ -140,7 +141,7 @@ fn write_csv(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<()> {
         "rollbacks",
     ])?;
     rows.iter().try_for_each(|row| csv.serialize(row))?;
-    csv.flush()
+    out.write_all(&csv.into_inner().map_err(|error| error.into_error())?)
 }
 
 /// For a person: rounded, in columns.

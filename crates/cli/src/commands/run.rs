@@ -134,7 +134,7 @@ fn train(
         duration(trained.as_secs_f64()),
         loss(outcome.smooth_nats_per_char, unit),
     );
-    let _ = writeln!(console.err, "{}", why_it_ended(&outcome, experiment));
+    let _ = writeln!(console.err, "{}", why_it_ended(&outcome, experiment, first));
     if !outcome.stopped {
         let verdict = verdict(&outcome, measuring.yardsticks(), experiment, &run);
         let _ = writeln!(console.err, "{verdict}");
@@ -144,13 +144,15 @@ fn train(
 }
 
 /// For a run that ended by itself, or was stopped by what is no signal.
-fn why_it_ended(outcome: &Outcome, experiment: &Experiment) -> String {
+fn why_it_ended(outcome: &Outcome, experiment: &Experiment, first: u64) -> String {
     let train = &experiment.config().train;
     if outcome.out_of_patience {
         let patience = train.patience.get();
         format!("ended early: no lower validation loss in {patience} evaluations (train.patience)")
     } else if outcome.step < train.steps.get() as u64 {
         format!("ended before step {}", train.steps.get())
+    } else if outcome.step == first {
+        format!("nothing to do after step {first}; a larger --set train.steps=N makes it longer")
     } else {
         format!("ended at its last step, {}", train.steps.get())
     }
