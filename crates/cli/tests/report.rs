@@ -109,6 +109,17 @@ fn a_page_is_well_formed_and_refers_to_nothing_outside() {
     assert!(page.len() < 600_000, "{} bytes", page.len());
 }
 
+#[test]
+fn few_validation_losses_beside_many_steps_are_all_in_the_numbers() {
+    let directory = directory();
+    let run = train(&directory, "a", &["log.every=1", "train.steps=40", "eval.every=20"]);
+    let (page, _) = report(&[&run]);
+    let table = page.split("<caption>a: validation</caption>").nth(1).expect("its numbers");
+    let table = table.split("</table>").next().expect("its end");
+    let steps: Vec<_> = table.split("<th scope=\"row\">").skip(1).map(|row| &row[..2]).collect();
+    assert_eq!(steps, ["20", "40"], "{table}");
+}
+
 /// Values of an attribute, in order.
 fn values<'p>(page: &'p str, attribute: &str) -> Vec<&'p str> {
     let attribute = format!(" {attribute}=\"");

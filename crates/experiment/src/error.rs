@@ -475,21 +475,26 @@ pub fn nearest_known(symbol: char, known: &[String]) -> String {
     if let Some(known) = known.iter().find(is_like) {
         return format!("it does know {known:?}");
     }
-    let some: String = known
-        .iter()
-        .filter(|known| !known.trim().is_empty())
-        .take(60)
-        .map(String::as_str)
-        .collect();
-    format!("it knows {} characters: {some}", known.len())
+    // Those of its script, most likely.
+    let distance = |known: &char| (*known as u32).abs_diff(symbol as u32);
+    let mut near: Vec<char> = known.iter().filter_map(|known| known.chars().next()).collect();
+    near.retain(|known| !known.is_whitespace());
+    near.sort_by_key(distance);
+    near.truncate(60);
+    near.sort();
+    let such_as = if near.len() == known.len() { ":" } else { ", such as" };
+    format!("it knows {} characters{such_as} {}", known.len(), String::from_iter(near))
 }
 
 /// How a character is written in ASCII; empty where it is not. What a letter of another script sounds
-/// like is not how it is written.
+/// like is not how it is written, nor is what a sign stands for.
 fn in_ascii(symbol: char) -> String {
     let is_latin = matches!(symbol, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' | '\u{fb00}'..='\u{fb06}' | '\u{ff21}'..='\u{ff5a}');
     match deunicode::deunicode_char(symbol) {
-        Some(plain) if is_latin || !symbol.is_alphanumeric() => plain.to_owned(),
+        Some(plain) if symbol.is_alphanumeric() && is_latin => plain.to_owned(),
+        Some(plain) if !symbol.is_alphanumeric() && !plain.contains(char::is_alphanumeric) => {
+            plain.to_owned()
+        }
         _ => String::new(),
     }
 }
@@ -519,9 +524,12 @@ mod tests {
         check('…', "a.", "it does know \"...\"");
         check('\u{a0}', "a b", "it does know \" \"");
         check('"', "a”", "it does know \"”\"");
-        check('€', "ab\n", "it knows 3 characters: ab");
-        check('漢', "字b", "it knows 2 characters: 字b");
+        check('€', "ab\n", "it knows 3 characters, such as ab");
+        check('§', "sa", "it knows 2 characters: as");
+        check('漢', "字b", "it knows 2 characters: b字");
         check('漢', "Han", "it knows 3 characters: Han");
+        let many: String = ('a'..='z').chain('α'..='ω').chain('а'..='я').collect();
+        check('你', &many, &format!("it knows 83 characters, such as {}", &many[23..]));
         check('б', "ab", "it knows 2 characters: ab");
         check('ｂ', "ab", "it does know \"b\"");
         check('ﬁ', "fi", "it does know \"fi\"");

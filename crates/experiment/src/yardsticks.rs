@@ -178,6 +178,10 @@ impl Yardsticks {
         match (worse, better) {
             (Some(worse), Some(better)) => format!("better than {worse}, worse than {better}"),
             (Some(worse), None) => format!("better than all yardsticks, the nearest is {worse}"),
+            // Frequencies can cost more than guessing, on a text of another kind.
+            (None, _) if self.uniform <= nats_per_char => {
+                format!("worse than {GUESSING} ({:.2})", self.uniform)
+            }
             (None, better) => format!("worse than {}", better.unwrap_or_else(|| "nothing".into())),
         }
     }
@@ -335,6 +339,12 @@ mod tests {
         let check = |nats, expected| assert_eq!(yardsticks().verdict(nats), expected);
         check(5.0, "worse than guessing (4.17)");
         check(4.0, "better than guessing (4.17), worse than frequencies alone (3.30)");
+        let foreign = Yardsticks { uniform: 3.0, ..yardsticks() };
+        assert_eq!(foreign.verdict(5.0), "worse than guessing (3.00)");
+        assert_eq!(
+            foreign.verdict(3.2),
+            "better than frequencies alone (3.30), worse than guessing (3.00)"
+        );
         check(2.55, "better than xz (2.60), worse than a 2-gram (2.45)");
         check(2.2, "better than a 2-gram (2.45), worse than a 3-gram (2.00)");
         check(2.0, "better than a 2-gram (2.45), worse than a 3-gram (2.00)");

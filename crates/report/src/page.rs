@@ -259,10 +259,9 @@ impl Quantity<'_> {
     /// Some of the points, evenly chosen, the last among them.
     fn table(&self, run: &Run) -> Markup {
         let curves = (self.curves)(&run.curves);
-        let longest = curves.iter().map(|(_, _, points)| points.len()).max().unwrap_or(0);
-        let every = longest.div_ceil(MOST_ROWS).max(1);
         html! {
             @for (name, _, points) in curves.iter().filter(|(_, _, points)| !points.is_empty()) {
+                @let every = points.len().div_ceil(MOST_ROWS);
                 table {
                     caption { (run.name) ": " (name) }
                     thead { tr { th scope="col" { "step" } th scope="col" { (run.unit.many) } th scope="col" { "seconds" } th scope="col" { (self.unit) } } }

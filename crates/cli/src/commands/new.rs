@@ -10,7 +10,7 @@ use data_io::{Paths, TextError, durable};
 use experiment::{Error, Parts, Plan};
 
 use crate::args::threads;
-use crate::commands::run::shell_word;
+use crate::commands::run::{called, shell_word};
 use crate::failure::printable;
 use crate::{Console, Failure};
 
@@ -100,7 +100,7 @@ pub fn run(args: &NewArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
     }
     let name = shell_word(&config.display().to_string());
     let _ = writeln!(console.err, "{name}: {}", plan.summary());
-    let _ = writeln!(console.err, "train it: cargo cli run {name}");
+    let _ = writeln!(console.err, "train it: {} run {name}", called());
     Ok(())
 }
 

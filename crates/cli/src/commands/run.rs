@@ -103,7 +103,7 @@ fn train(
     if outcome.stopped && !how.quiet {
         let run = shell_word(&path.display().to_string());
         let _ = writeln!(console.err, "saved after step {}", outcome.step);
-        let _ = writeln!(console.err, "go on with it: cargo cli resume {run}");
+        let _ = writeln!(console.err, "go on with it: {} resume {run}", called());
     }
     written.map_err(if outcome.stopped { Failure::Unseen } else { Failure::Output })?;
     let unit = experiment.config().tokenizer.unit();
@@ -139,7 +139,7 @@ fn train(
         let verdict = verdict(&outcome, measuring.yardsticks(), experiment, &run);
         let _ = writeln!(console.err, "{verdict}");
     }
-    let _ = writeln!(console.err, "write with it: cargo cli sample {run} --length 500");
+    let _ = writeln!(console.err, "write with it: {} sample {run} --length 500", called());
     Ok(())
 }
 
@@ -214,8 +214,9 @@ fn verdict(
                 .into()
         }
         None => format!(
-            "no validation loss with eval.every = {}; to know how good it is: cargo cli eval {run}",
-            config.eval.every.get()
+            "no validation loss with eval.every = {}; to know how good it is: {} eval {run}",
+            config.eval.every.get(),
+            called()
         ),
     }
 }
@@ -230,7 +231,7 @@ fn ended_by_signal(
     let Some(signal) = signals.received().filter(|_| outcome.stopped) else { return Ok(()) };
     let (name, run) = (signal.name(), shell_word(&path.display().to_string()));
     let _ = writeln!(console.err, "{name}: saved after step {}", outcome.step);
-    let _ = writeln!(console.err, "go on with it: cargo cli resume {run}");
+    let _ = writeln!(console.err, "go on with it: {} resume {run}", called());
     Err(Failure::Signal(signal))
 }
 
@@ -238,6 +239,11 @@ fn ended_by_signal(
 pub fn watch_signals() -> Result<&'static Signals, Error> {
     let failed = |source| Error::Io { path: "process".into(), action: "watch for signals", source };
     Signals::watch().map_err(failed)
+}
+
+/// What starts this program: in a checkout it is cargo that does.
+pub fn called() -> &'static str {
+    if std::env::var_os("CARGO_MANIFEST_DIR").is_some() { "cargo cli" } else { "cli" }
 }
 
 /// The text as one word of a shell, with nothing in it that a terminal would obey.
