@@ -162,6 +162,8 @@ fn what_a_checkpoint_has_tensors_of_stays_as_it_was() {
 #[test]
 fn configs_that_make_no_sense() {
     check_run("", Some(TEXT), &[], 2, "error: c.toml:1:1: `data.path` is missing");
+    let slip = "error: c.toml:1:2: unknown key `date`";
+    check_run("[date]\npath = \"c.txt\"", Some(TEXT), &[], 2, slip);
     check_run("[data", Some(TEXT), &[], 2, "error: c.toml:1:6: unclosed table, expected `]`");
     check_run(
         "\u{feff}x",

@@ -434,6 +434,12 @@ impl Config {
         }
         let mut schedule = root.part("schedule", default::SCHEDULE)?;
         let schedule_keys = schedule.section_mut().take_keys()?;
+        let transforms = choose_all(&mut root, parts)?;
+        let (train, eval) = (root.section("train")?, root.section("eval")?);
+        let (sample, checkpoint) = (root.section("sample")?, root.section("checkpoint")?);
+        let log = root.section("log")?;
+        // A section of a name with a slip in it, before what is missing for that.
+        root.finish("sections")?;
         let config = Self {
             source: parts.sources.choose(data).map_err(with_example)?,
             data: data_keys,
@@ -445,14 +451,13 @@ impl Config {
             optimizer_keys,
             schedule: parts.schedules.choose(schedule)?,
             schedule_keys,
-            transforms: choose_all(&mut root, parts)?,
-            train: root.section("train")?.parse()?,
-            eval: root.section("eval")?.parse()?,
-            sample: root.section("sample")?.parse()?,
-            checkpoint: root.section("checkpoint")?.parse()?,
-            log: root.section("log")?.parse()?,
+            transforms,
+            train: train.parse()?,
+            eval: eval.parse()?,
+            sample: sample.parse()?,
+            checkpoint: checkpoint.parse()?,
+            log: log.parse()?,
         };
-        root.finish("sections")?;
 
         let at = |section: &'static str| {
             let whole = &whole;

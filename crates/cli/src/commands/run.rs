@@ -139,7 +139,10 @@ fn train(
         let verdict = verdict(&outcome, measuring.yardsticks(), experiment, &run);
         let _ = writeln!(console.err, "{verdict}");
     }
-    let _ = writeln!(console.err, "write with it: {} sample {run} --length 500", called());
+    // Without a word the newest checkpoint writes.
+    let best = outcome.best.is_some_and(|(step, _)| step != outcome.step);
+    let best = if best { " --best" } else { "" };
+    let _ = writeln!(console.err, "write with it: {} sample {run}{best} --length 500", called());
     Ok(())
 }
 

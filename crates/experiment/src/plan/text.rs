@@ -22,7 +22,7 @@ impl Plan {
         let mut notes = vec![self.size()];
         let mut note = |text: String| notes.push(text);
         match &self.kind {
-            Kind::Letters(letters) => note(self.of_letters(letters)),
+            Kind::Letters(letters) if TINY <= survey.chars => note(self.of_letters(letters)),
             Kind::Records => note(
                 "Its lines are short and stand for themselves, as names do. So each is a document: it starts \
                  with the line end before it, at which the model forgets all lines before."
@@ -33,7 +33,8 @@ impl Plan {
                  loss will be well below that of prose."
                     .into(),
             ),
-            Kind::Prose => {}
+            // Too few to say anything of a source.
+            Kind::Letters(_) | Kind::Prose => {}
         }
         if let Symbols::CharByte { min_count } = self.symbols {
             let (share, n) = survey.frequent(min_count);
@@ -83,11 +84,13 @@ impl Plan {
             ));
         }
         if survey.chars < TINY {
-            note(
-                "It is tiny. A model soon knows it by heart: the training loss falls on and the validation \
-                 loss rises (overfitting). More text helps more than any setting."
-                    .into(),
-            );
+            let overfits = match self.val {
+                0.0 => "",
+                _ => ": the training loss falls on and the validation loss rises (overfitting)",
+            };
+            note(format!(
+                "It is tiny. A model soon knows it by heart{overfits}. More text helps more than any setting."
+            ));
         }
         if self.val == 0.0 {
             note("It is too short to keep a part of it for validation.".into());
