@@ -313,7 +313,10 @@ fn models_and_primes_that_are_refused() {
     );
 
     let error = cli(&["sample", &run, "--prime", "漢"]).err;
-    assert!(error.contains("; a model of tokenizer = \"char_byte\" reads every text\n"), "{error}");
+    assert!(
+        error.contains("; a model trained with data.tokenizer = \"char_byte\" reads every text\n"),
+        "{error}"
+    );
     let error = cli(&["eval", &project("configs/data/input.txt").display().to_string()]).err;
     assert!(error.contains("help: give the directory of a run, such as runs/karpathy"), "{error}");
     let error = cli(&["eval", &run, "--threads", "2"]).err;

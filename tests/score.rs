@@ -202,7 +202,7 @@ fn texts_that_cannot_be_scored_are_refused_by_their_place() {
             assert!(!directory.path().join("page.html").exists(), "nothing is written");
         }
     };
-    let every = "a model of tokenizer = \"char_byte\" reads every text";
+    let every = "a model trained with data.tokenizer = \"char_byte\" reads every text";
     check(
         "euro.txt",
         Some("The\nlamp €\n".as_bytes()),
@@ -218,7 +218,7 @@ fn texts_that_cannot_be_scored_are_refused_by_their_place() {
     check(
         "two.txt",
         Some("The L è è \"\n".as_bytes()),
-        "two.txt:1:5: the model never saw 'L', and 2 other characters of this text",
+        "two.txt:1:5: the model never saw 'L', nor '\"' nor 'è'",
         &format!("it does know \"l\"; {every}"),
     );
     check(

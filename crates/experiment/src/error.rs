@@ -178,14 +178,14 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A text with characters that the model's vocabulary does not have.
-    #[error("the model never saw {symbol:?}{}", and_others(*others))]
+    #[error("the model never saw {symbol:?}{}", and_others(others))]
     Unknown {
         /// The file, with line and column of the first one.
         place: String,
         /// The first one.
         symbol: char,
-        /// How many other characters of the text it never saw.
-        others: usize,
+        /// The other characters of the text that it never saw.
+        others: Vec<char>,
         /// The vocabulary.
         known: Vec<String>,
     },
@@ -233,11 +233,15 @@ pub(crate) fn failed(path: &Path, action: &'static str, source: io::Error) -> Er
     Error::Io { path: path.to_owned(), action, source }
 }
 
-fn and_others(others: usize) -> String {
-    match others {
-        0 => String::new(),
-        1 => ", and one other character of this text".into(),
-        _ => format!(", and {others} other characters of this text"),
+fn and_others(others: &[char]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<_> = others.iter().take(SHOWN).map(|other| format!("{other:?}")).collect();
+    match (others.len(), others.len().saturating_sub(SHOWN)) {
+        (0, _) => String::new(),
+        (_, 0) => format!(", nor {}", shown.join(" nor ")),
+        (_, more) => {
+            format!(", nor {} and {more} other characters of this text", shown.join(" nor "))
+        }
     }
 }
 
@@ -439,7 +443,7 @@ impl Error {
             Self::Unknown { symbol, known, .. }
             | Self::Prime { unknown: UnknownSymbol { symbol, .. }, known } => {
                 let nearest = nearest_known(*symbol, known);
-                format!("{nearest}; a model of tokenizer = \"char_byte\" reads every text")
+                format!("{nearest}; a model trained with data.tokenizer = \"char_byte\" reads every text")
             }
             Self::Argument { help, .. } | Self::WrongText { help, .. } => help.clone(),
             Self::Init(error) => error.help.clone(),
@@ -508,6 +512,20 @@ fn is_missing(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ten_others_that_a_model_never_saw_are_named() {
+        let check = |others: &str, expected: &str| {
+            assert_eq!(and_others(&others.chars().collect::<Vec<_>>()), expected);
+        };
+        check("", "");
+        check("a", ", nor 'a'");
+        check("ab", ", nor 'a' nor 'b'");
+        let ten =
+            ", nor '0' nor '1' nor '2' nor '3' nor '4' nor '5' nor '6' nor '7' nor '8' nor '9'";
+        check("0123456789", ten);
+        check("0123456789ab", &format!("{ten} and 2 other characters of this text"));
+    }
 
     #[test]
     fn the_nearest_known_character_is_found() {

@@ -346,7 +346,7 @@ impl TextModel {
             return Err(Error::Unknown {
                 place: format!("{name}:{line}:{column}"),
                 symbol,
-                others: unknown.len() - 1,
+                others: unknown.into_iter().filter(|other| *other != symbol).collect(),
                 known: self.tokenizer.symbols(),
             });
         }

@@ -312,7 +312,11 @@ impl Report {
         match orders.is_empty() {
             true => Ok(()),
             false => {
-                writeln!(out, "n-grams no better than a shorter one: n = {}", orders.join(", "))
+                writeln!(
+                    out,
+                    "left out, for a shorter one is as good: n-grams of n = {}",
+                    orders.join(", ")
+                )
             }
         }
     }

@@ -138,7 +138,7 @@ fn write_table(found: &Novelty, unit: Unit, out: &mut dyn Write) -> io::Result<(
     }
     writeln!(
         out,
-        "All {} {} of the training text were looked through; memory grows with the samples alone.",
+        "All {} {} of the training text were looked through.",
         grouped(found.training_len as u64),
         unit.many,
     )

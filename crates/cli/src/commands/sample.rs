@@ -210,7 +210,7 @@ fn read_on(model: &mut TextModel, typed: &str, is_fresh: bool, number: usize) ->
         Error::Prime { unknown, known } => Error::Unknown {
             place: format!("{STDIN}:{number}:{}", unknown.position),
             symbol: unknown.symbol,
-            others: 0,
+            others: Vec::new(),
             known,
         },
         error => error,

@@ -128,11 +128,12 @@ impl Plan {
         let model = format!("lstm 1×{}", self.hidden_size);
         let Some(facts) = &self.facts else { return model };
         format!(
-            "{model}, {} parameters, {}, {:.1} epochs, about {} on this machine",
+            "{model}, {} parameters, {}, {:.1} epochs, about {} on this machine{}",
             grouped(facts.n_params as u64),
             counted(self.steps, "step"),
             facts.epochs,
             in_time(facts.secs()),
+            if self.is_short { "; more epochs of this text would teach it little" } else { "" },
         )
     }
 
