@@ -61,6 +61,7 @@ SIGTERM ends it at once. With --resume it goes on from the newest good checkpoin
 that may be stopped at any time can always pass --resume: without a checkpoint the run starts.
 
 The facts of the text and the samples go to standard output, everything else to standard error.
+
 --json writes one object a line, each with `event`: start (run, from_step, steps, parameters,
 text_chars, vocab_size), step (the keys of metrics.jsonl, every log.every steps), eval (step,
 nats_per_char, bits_per_char, chars), sample (step, text), checkpoint (step, best_step; on disk soon
@@ -197,7 +198,8 @@ pub struct SampleArgs {
     /// Text that the model reads first; without it, a line end
     #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub prime: String,
-    /// Characters to write, or symbols of a tokenizer that has others [default: 500, with --interactive 200, with --novelty 5000]
+    /// Characters to write, or symbols of a tokenizer that has others [default: 500, with --interactive
+    /// 200, with --novelty 5000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub length: Option<u64>,
     /// Below 1 more cautious, above 1 bolder; 0 takes the likeliest character each time [default: 1,

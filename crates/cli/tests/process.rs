@@ -246,3 +246,21 @@ fn a_run_that_is_done_says_so_and_how_it_goes_on() {
     assert!(resume(&[]).contains(done));
     assert!(resume(&["--set", longer]).contains("ended at its last step, 30"));
 }
+
+#[test]
+fn a_hint_names_the_program_as_it_was_called() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let hint = |run: &str, is_cargo: bool| {
+        let path = directory.path().join(run);
+        let mut command = cli(&path);
+        command.args(["--set", "train.steps=20"]).env_remove("CARGO_MANIFEST_DIR");
+        if is_cargo {
+            command.env("CARGO_MANIFEST_DIR", "/");
+        }
+        let output = command.output().expect("it starts");
+        let text = String::from_utf8(output.stderr).expect("text");
+        text.lines().last().unwrap_or_default().replace(&path.display().to_string(), "RUN")
+    };
+    assert_eq!(hint("a", false), "write with it: cli sample RUN --length 500");
+    assert_eq!(hint("b", true), "write with it: cargo cli sample RUN --length 500");
+}

@@ -65,8 +65,8 @@ fn train_in<T: Dtype>(
     if let Some(checkpoint) = checkpoint
         && run.trainer.head()? != checkpoint.head
     {
-        // It goes on with another config or text. Killed before its next checkpoint it would find one
-        // that does not fit; and later ones are not those of its directory's config any more.
+        // It goes on with another config or text, which its directory has from now on. Killed before the
+        // next checkpoint, it would find one that does not fit.
         run.save()?;
     }
     run.go_to_end()?;

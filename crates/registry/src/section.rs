@@ -335,17 +335,21 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
+/// What serde found in the place of what it wanted.
+fn found_and_wanted(message: &str) -> Option<(&str, &str)> {
+    let (fault, wanted) = message.rsplit_once(", expected ")?;
+    let kinds = ["invalid type: ", "invalid value: ", "invalid ", "unknown variant "];
+    let found = kinds.iter().find_map(|kind| fault.strip_prefix(kind))?;
+    Some((found, wanted))
+}
+
 /// Serde's message in the words of a config instead of Rust's, and advice where there is any.
 fn in_plain_words(message: &str) -> (String, Option<String>) {
     let message = message.trim_end();
-    let fault_of = |message: &'_ str| {
-        let (fault, wanted) = message.rsplit_once(", expected ")?;
-        let kinds = ["invalid type: ", "invalid value: ", "invalid ", "unknown variant "];
-        let found = kinds.iter().find_map(|kind| fault.strip_prefix(kind))?;
-        Some((found.to_owned(), wanted.to_owned()))
+    let Some((found, wanted)) = found_and_wanted(message) else {
+        return (message.to_owned(), None);
     };
-    let Some((found, wanted)) = fault_of(message) else { return (message.to_owned(), None) };
-    let wanted = match &*wanted {
+    let wanted = match wanted {
         // What is whole and none that fits is too large.
         "i64" | "u64" if found.starts_with("integer ") => "a whole number below 2^63",
         "i64" | "u64" => "a whole number",
