@@ -384,10 +384,13 @@ macro_rules! kernel {
                         }
                     }
                 }
+                // A copy, so that only it has to be in memory where this loop is not unrolled: `sums`
+                // itself would be written there at every k.
+                let mut done = sums;
                 for r in 0..R {
                     let c = &mut c[r * stride..];
-                    finish(simd, store, first, c, at, &mut sums[r]);
-                    put(simd, sums[r], c, at);
+                    finish(simd, store, first, c, at, &mut done[r]);
+                    put(simd, done[r], c, at);
                 }
             }
 
