@@ -559,7 +559,7 @@ macro_rules! kernel {
             #[inline(always)]
             pub fn pack<S: Simd, const W: usize>(simd: S, grid: Grid, pack: Pack<'_, $float>) {
                 let Pack { b, k, n, is_transposed, first, cols, to } = pack;
-                if cols < W || k < W {
+                if cols < W || is_transposed && k < W {
                     plain_pack(grid, Pack { b, k, n, is_transposed, first, cols, to });
                     return;
                 }
