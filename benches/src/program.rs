@@ -64,6 +64,8 @@ impl Program {
         let start = Instant::now();
         let mut child = Command::new(&self.path)
             .args([OsStr::new("run"), config.as_os_str(), OsStr::new("--out"), out.as_os_str()])
+            // Without it a line comes every few seconds, whatever was logged.
+            .arg("--verbose")
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
