@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 
+use crate::aligned::OnLine;
 use crate::kernel::{Left, Pack, Product, ROW_BLOCK, Right, Store, WIDEST};
 use crate::phase::{Phase, enter};
 use crate::pool::Pool;
@@ -216,19 +217,19 @@ pub fn gemm_tn_acc<T: Real>(
     // Each thread lays out its columns of B and no others, in whole vectors.
     let each = b.ncols().div_ceil(pool.threads()).max(1).next_multiple_of(16);
     pool.each(c.axis_chunks_iter_mut(Axis(1), each).enumerate(), |(chunk, c)| {
-        // Rows and columns of B that are laid out at a time. Little costs little to set up; the more
-        // columns, the less often A is laid out anew.
+        // Rows and columns of B that are laid out at a time, and rows of C. Little costs little to set
+        // up; the more columns, the less often A is laid out anew, and the more rows, the less often B.
         if a.nrows() <= 32 {
-            product_tn::<32, { 2 * WIDEST }, T>(a, b, c, chunk * each);
+            product_tn::<32, { 2 * WIDEST }, ROW_BLOCK, T>(a, b, c, chunk * each);
         } else {
-            product_tn::<256, { 4 * WIDEST }, T>(a, b, c, chunk * each);
+            product_tn::<256, { 4 * WIDEST }, { 6 * ROW_BLOCK }, T>(a, b, c, chunk * each);
         }
     });
 }
 
 /// Those columns of `Aᵀ·B` that begin at `first`, as many as `c` has.
 #[track_caller]
-fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
+fn product_tn<const BLOCK: usize, const B_COLS: usize, const C_ROWS: usize, T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
     mut c: ArrayViewMut2<'_, T>,
@@ -241,43 +242,54 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, T: Real>(
         return;
     }
     let (a, b) = (flat(&a, "A"), flat(&b, "B"));
-    let (mut b_block, mut a_block) = ([[T::ZERO; B_COLS]; BLOCK], [[T::ZERO; A_COLS]; BLOCK]);
-    let mut c_block = [[T::ZERO; B_COLS]; A_COLS];
+    // What vectors are read from begins a line, or each would lie across two.
+    let mut b_block = OnLine([[T::ZERO; B_COLS]; BLOCK]);
+    let mut c_block = OnLine([[T::ZERO; B_COLS]; C_ROWS]);
+    let mut a_block = [[T::ZERO; A_COLS]; BLOCK];
+    let (b_block, c_block) = (&mut b_block.0, &mut c_block.0);
+    // The kernel wants one slice of C. Among columns of other threads there is none, so some rows are
+    // copied, and copied back when all of A and B is through.
+    let is_whole = c.is_standard_layout();
+    let height = if is_whole { m } else { C_ROWS };
     for col in (0..all).step_by(B_COLS) {
         let cols = B_COLS.min(all - col);
-        for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
-            let k = b.len() / n;
-            pack_rows((b, n), first + col, (k, cols), b_block.as_flattened_mut());
-            let b = Right { values: b_block.as_flattened(), k, n: cols };
-            for row in (0..m).step_by(A_COLS) {
-                let rows = A_COLS.min(m - row);
-                for (to, a) in a_block.iter_mut().zip(a.chunks_exact(m)) {
-                    for line in (0..A_COLS).step_by(LINE) {
-                        prefetch(a, row + A_COLS + line);
-                    }
-                    let a = &a[row..];
-                    match a.first_chunk() {
-                        Some(whole) => *to = *whole,
-                        None => to[..rows].copy_from_slice(&a[..rows]),
-                    }
+        for top in (0..m).step_by(height) {
+            let bottom = m.min(top + height);
+            if !is_whole {
+                let part = c.slice(s![top..bottom, col..col + cols]);
+                for (block, c) in c_block.iter_mut().zip(part.rows()) {
+                    block[..cols].copy_from_slice(c.to_slice().expect("contiguous rows"));
                 }
-                let values = a_block[..k].as_flattened();
-                let a = Left { values, first: 0, row: 1, step: A_COLS };
-                let store = Store::Continue;
-                // The kernel wants one slice. Among columns of other threads there is none.
-                if let Some(c) = c.as_slice_mut() {
-                    let c = &mut c[row * all + col..];
-                    T::multiply(Product { a, b, rows, c, stride: all, store });
-                } else {
-                    let mut c = c.slice_mut(s![row..row + rows, col..col + cols]);
-                    for (block, c) in c_block.iter_mut().zip(c.rows()) {
-                        block[..cols].copy_from_slice(c.to_slice().expect("contiguous rows"));
+            }
+            for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
+                let k = b.len() / n;
+                pack_rows((b, n), first + col, (k, cols), b_block.as_flattened_mut());
+                let b = Right { values: b_block.as_flattened(), k, n: cols };
+                for row in (top..bottom).step_by(A_COLS) {
+                    let rows = A_COLS.min(bottom - row);
+                    for (to, a) in a_block.iter_mut().zip(a.chunks_exact(m)) {
+                        for line in (0..A_COLS).step_by(LINE) {
+                            prefetch(a, row + A_COLS + line);
+                        }
+                        let a = &a[row..];
+                        match a.first_chunk() {
+                            Some(whole) => *to = *whole,
+                            None => to[..rows].copy_from_slice(&a[..rows]),
+                        }
                     }
-                    let own = c_block.as_flattened_mut();
-                    T::multiply(Product { a, b, rows, c: own, stride: B_COLS, store });
-                    for (block, mut c) in c_block.iter().zip(c.rows_mut()) {
-                        c.as_slice_mut().expect("as before").copy_from_slice(&block[..cols]);
-                    }
+                    let values = a_block[..k].as_flattened();
+                    let a = Left { values, first: 0, row: 1, step: A_COLS };
+                    let (c, stride) = match c.as_slice_mut() {
+                        Some(c) => (&mut c[row * all + col..], all),
+                        None => (c_block[row - top..].as_flattened_mut(), B_COLS),
+                    };
+                    T::multiply(Product { a, b, rows, c, stride, store: Store::Continue });
+                }
+            }
+            if !is_whole {
+                let mut part = c.slice_mut(s![top..bottom, col..col + cols]);
+                for (block, mut c) in c_block.iter().zip(part.rows_mut()) {
+                    c.as_slice_mut().expect("as before").copy_from_slice(&block[..cols]);
                 }
             }
         }
