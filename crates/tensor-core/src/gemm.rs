@@ -429,8 +429,8 @@ mod tests {
             let mut out = c.clone();
             let half = n / 2;
             let (left, right) = out.view_mut().split_at(Axis(1), half);
-            product_tn::<32, { 2 * WIDEST }, _>(transposed(&a).view(), b.view(), left, 0);
-            product_tn::<32, { 2 * WIDEST }, _>(transposed(&a).view(), b.view(), right, half);
+            product_tn::<32, { 2 * WIDEST }, 24, _>(transposed(&a).view(), b.view(), left, 0);
+            product_tn::<32, { 2 * WIDEST }, 24, _>(transposed(&a).view(), b.view(), right, half);
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
         }
 
@@ -533,7 +533,7 @@ mod tests {
 
     #[test]
     fn matrices_of_several_blocks_each_way_give_their_product() {
-        for (m, k, n) in [(53, 300, 300), (53, 30, 300), (49, 520, 5)] {
+        for (m, k, n) in [(53, 300, 300), (53, 30, 300), (49, 520, 5), (150, 260, 40)] {
             let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
             let mut out = c.clone();
             let expected = naive(a.view(), b.view(), &c);
@@ -544,8 +544,8 @@ mod tests {
             assert_eq!(out, expected);
             let mut out = c.clone();
             let (left, right) = out.view_mut().split_at(Axis(1), 3);
-            product_tn::<256, { 4 * WIDEST }, _>(transposed(&a).view(), b.view(), left, 0);
-            product_tn::<256, { 4 * WIDEST }, _>(transposed(&a).view(), b.view(), right, 3);
+            product_tn::<32, { 2 * WIDEST }, 24, _>(transposed(&a).view(), b.view(), left, 0);
+            product_tn::<256, { 4 * WIDEST }, 144, _>(transposed(&a).view(), b.view(), right, 3);
             assert_eq!(out, expected);
             let mut out = c.clone();
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());
