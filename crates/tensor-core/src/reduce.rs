@@ -94,19 +94,21 @@ pub fn norm<T: Real>(values: &[T]) -> f64 {
 pub fn all_finite<T: Real>(values: &[T]) -> bool {
     // Times zero is zero for a finite value and NaN for any other. A sum of blocks, unlike a
     // search, is vectorized.
-    let mut partial = [T::ZERO; LANES];
-    let (blocks, tail) = values.as_chunks::<LANES>();
+    // Their order is of no account, so there may be more, that wait less for each other.
+    const SUMS: usize = 4 * LANES;
+    let mut partial = [T::ZERO; SUMS];
+    let (blocks, tail) = values.as_chunks::<SUMS>();
     T::vectorized(
         #[inline(always)]
         || {
             for block in blocks {
-                for lane in 0..LANES {
+                for lane in 0..SUMS {
                     partial[lane] += block[lane] * T::ZERO;
                 }
             }
         },
     );
-    fold(partial).is_finite() && tail.iter().all(|value| value.is_finite())
+    partial.iter().chain(tail).all(|value| value.is_finite())
 }
 
 /// Folds the upper half onto the lower until one is left.
