@@ -301,6 +301,11 @@ fn a_model_that_goes_on_learning_gets_better_at_a_text_that_repeats_itself() {
         [&["--text", &file][..], &["--text", &file, "--dynamic"]].map(|args| run.json(args));
     assert!((nats(&still) - nats(&learning)).abs() < 1e-6);
 
+    // Drawn back, those weights most that usually have the largest gradients, it learns less.
+    let args = ["--dynamic", "--rate", "0.003", "--decay", "1"];
+    let [still, held, free] = [&[][..], &args, &args[..3]].map(|args| nats(&run.json(args)));
+    assert!(free < held && still - held < 0.7 * (still - free), "{still} {held} {free}");
+
     let output = run.eval(&["--dynamic", "--rate", "1e300"]);
     assert_eq!(output.code, 2, "{}", output.err);
     assert!(output.err.starts_with("error: --rate: the model unlearns all"), "{}", output.err);
@@ -356,6 +361,8 @@ fn bad_input_gets_a_clear_word() {
     check(&run.eval(&["--split", "train", "--text", "x"]), 2, "cannot be used with", "");
     check(&run.eval(&["--rate", "0.1"]), 2, "--dynamic", "");
     check(&run.eval(&["--dynamic", "--rate", "-1"]), 2, "above 0", "");
+    check(&run.eval(&["--dynamic", "--decay", "1.5"]), 2, "from 0 to 1", "");
+    check(&run.eval(&["--decay", "0.1"]), 2, "--dynamic", "");
     check(&cli(&["eval", "no-such-run"]), 5, "there is no such run or checkpoint", "");
     let checkpoint = run.file("checkpoints/step-00000060.safetensors").display().to_string();
     check(&cli(&["eval", &checkpoint, "--best"]), 5, "the best one of a run", "run directory");

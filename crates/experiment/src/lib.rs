@@ -61,6 +61,7 @@ pub use config::{
 };
 pub use copied::{Copied, Span, find_copies};
 pub use dtype::{Dtype, DtypeName};
+pub use dynamic::Dynamic;
 pub use error::{Error, nearest_known};
 pub use listing::{Family, Listing, SectionListing, section_keys};
 pub use memory::{Memory, in_bytes};

@@ -17,10 +17,11 @@ use tensor_core::rng::Rng;
 
 use crate::checkpoint::FORMAT;
 use crate::config::Mode;
+use crate::dynamic::{self, Dynamic};
 use crate::evaluator::Evaluator;
 use crate::neurons::{self, Neurons};
 use crate::prepare::count_params;
-use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, dynamic, newest_checkpoint};
+use crate::{Config, Dtype, DtypeName, Error, Parts, build_model, newest_checkpoint};
 
 /// The longest config that a checkpoint may hold: what is read of it takes many times its length.
 const MAX_CONFIG_LEN: usize = 256 << 10;
@@ -83,14 +84,14 @@ trait Weights {
     fn feed(&mut self, id: u32);
     fn draw(&mut self, sampler: &Sampler, rng: &mut Rng) -> u32;
     fn draw_without(&mut self, banned: &[u32], sampler: &Sampler, rng: &mut Rng) -> Option<u32>;
-    /// Reads a text after an opening, and learns from it at a rate if there is one. Returns the sum of
-    /// the surprises.
+    /// Reads a text after an opening; or without one, and learns from it. Returns the sum of the
+    /// surprises.
     fn read(
         &mut self,
         config: &Config,
         opening: &[u32],
         text: &Excerpt<'_>,
-        rate: Option<f64>,
+        dynamic: Option<Dynamic<'_>>,
         see: &mut dyn FnMut(Reading) -> ControlFlow<()>,
     ) -> Result<f64, TextError>;
     fn neurons(&self, config: &Config, text: &Excerpt<'_>) -> Result<Neurons, TextError>;
@@ -121,7 +122,7 @@ impl<T: Dtype> Weights for Loaded<T> {
         config: &Config,
         opening: &[u32],
         text: &Excerpt<'_>,
-        rate: Option<f64>,
+        dynamic: Option<Dynamic<'_>>,
         see: &mut dyn FnMut(Reading) -> ControlFlow<()>,
     ) -> Result<f64, TextError> {
         let Self { theta, evaluator, .. } = self;
@@ -135,8 +136,8 @@ impl<T: Dtype> Weights for Loaded<T> {
                 see(Reading { id: *id, nats: loss.to_f64(), likeliest: best.0 as u32 })
             })
         };
-        match rate {
-            Some(rate) => dynamic::read(config, theta, text, rate, see),
+        match dynamic {
+            Some(dynamic) => dynamic::read(config, theta, text, dynamic, see),
             None => {
                 let vocab_size = text.tokenizer().vocab_size();
                 let evaluator = evaluator.get_or_insert_with(|| Evaluator::new(config, vocab_size));
@@ -272,19 +273,19 @@ impl TextModel {
         self.read_closely(text, None, |Reading { id, nats, .. }| see(id, nats))
     }
 
-    /// The same with what was expected instead. With a rate a copy of the weights learns from every 20
-    /// symbols once they are read, by gradient descent: dynamic evaluation (Krause et al. 2018). Where
-    /// the rate is too high for that, what it returns is not finite.
+    /// The same with what was expected instead. If it is to be [`Dynamic`] a copy of the weights learns
+    /// from every 20 symbols once they are read. Where the rate is too high for that, what it returns
+    /// is not finite.
     ///
     /// # Errors
     /// If the text cannot be read any more.
     pub fn read_closely(
         &mut self,
         text: &Excerpt<'_>,
-        rate: Option<f64>,
+        dynamic: Option<Dynamic<'_>>,
         mut see: impl FnMut(Reading),
     ) -> Result<f64, TextError> {
-        self.weights.read(&self.config, &[], text, rate, &mut |reading| {
+        self.weights.read(&self.config, &[], text, dynamic, &mut |reading| {
             see(reading);
             ControlFlow::Continue(())
         })

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use data_io::{Corpus, Excerpt, Tokenizer, Unit};
 use experiment::{
-    Config, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, grouped, own_text,
-    run_of,
+    Config, Dynamic, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, grouped,
+    own_text, run_of,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -35,9 +35,10 @@ starts, as in training: the figure is the run's own validation loss.
 Beside it stand yardsticks: guessing, n-grams and compression as by xz, fitted on the training text.
 A model that is worse than a 3-gram has not learnt much.
 
---json writes {checkpoint, step, split, text, chars, carry, dynamic_rate, nats_per_char,
-bits_per_char, perplexity, yardsticks, verdict, by_char}. split is null with --text. Of the yardsticks,
-in nats a symbol, those are null that mean nothing: all but guessing with --split train.")]
+--json writes {checkpoint, step, split, text, chars, carry, dynamic_rate, dynamic_decay,
+nats_per_char, bits_per_char, perplexity, yardsticks, verdict, by_char}. split is null with --text. Of
+the yardsticks, in nats a symbol, those are null that mean nothing: all but guessing with --split
+train.")]
 pub struct EvalArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -56,9 +57,13 @@ pub struct EvalArgs {
     /// Let the model go on learning as it reads (dynamic evaluation); its file stays as it is
     #[arg(long)]
     dynamic: bool,
-    /// How fast it learns with --dynamic: the step of gradient descent after every 20 characters
-    #[arg(long, value_name = "X", default_value_t = 0.002, value_parser = rate, requires = "dynamic", allow_negative_numbers = true)]
+    /// How fast it learns with --dynamic: how far an average weight moves after 20 characters that
+    /// have twice the usual gradient by it
+    #[arg(long, value_name = "X", default_value_t = 0.003, value_parser = rate, requires = "dynamic", allow_negative_numbers = true)]
     rate: f64,
+    /// How fast it goes back with --dynamic to what it was trained to: share of the way in 20 characters
+    #[arg(long, value_name = "X", default_value_t = 0.001, value_parser = share, requires = "dynamic", allow_negative_numbers = true)]
+    decay: f64,
     /// Override a key of the run's config, such as data.path for a text that was moved
     #[arg(long = "set", value_name = "KEY=VALUE", allow_hyphen_values = true)]
     overrides: Vec<String>,
@@ -80,6 +85,13 @@ fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && 0.0 < rate => Ok(rate),
         _ => Err("must be a number above 0".into()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must be a number from 0 to 1".into()),
     }
 }
 
@@ -118,12 +130,14 @@ pub fn run(args: &EvalArgs, parts: &Parts, console: &mut Console<'_>) -> Result<
     }
 
     let mut by_char = ByChar::default();
-    let rate = args.dynamic.then_some(args.rate);
+    let trained_on = own.as_ref().map(|(_, own)| own.train());
+    let dynamic = Dynamic { rate: args.rate, decay: args.decay, trained_on: trained_on.as_ref() };
+    let dynamic = args.dynamic.then_some(dynamic);
     let total =
-        model.read_closely(&text, rate, |reading| by_char.add(reading)).map_err(Error::from)?;
+        model.read_closely(&text, dynamic, |reading| by_char.add(reading)).map_err(Error::from)?;
     let chars = text.len() - 1;
     let nats_per_char = total / chars as f64;
-    if rate.is_some() && !nats_per_char.is_finite() {
+    if args.dynamic && !nats_per_char.is_finite() {
         return Err(Error::Argument {
             place: "--rate".into(),
             message: "the model unlearns all: its loss is no longer finite".into(),
@@ -143,7 +157,7 @@ pub fn run(args: &EvalArgs, parts: &Parts, console: &mut Console<'_>) -> Result<
         split,
         text: place,
         chars,
-        rate,
+        dynamic: args.dynamic.then_some((args.rate, args.decay)),
         nats_per_char,
         uniform: libm::log(model.summary().vocab_size as f64),
         yardsticks,
@@ -230,8 +244,8 @@ struct Report {
     text: String,
     /// Characters that were predicted.
     chars: usize,
-    /// At which the model went on learning, if it did.
-    rate: Option<f64>,
+    /// Rate and decay by which the model went on learning, if it did.
+    dynamic: Option<(f64, f64)>,
     nats_per_char: f64,
     uniform: f64,
     yardsticks: Option<Yardsticks>,
@@ -267,8 +281,8 @@ impl Report {
         };
         writeln!(out, "{}, step {}", printable(&self.checkpoint), self.step)?;
         writeln!(out, "{text}: {} {} predicted, {CARRY}", grouped(self.chars as u64), unit.many)?;
-        if let Some(rate) = self.rate {
-            writeln!(out, "the model goes on learning as it reads, at rate {rate}")?;
+        if let Some((rate, decay)) = self.dynamic {
+            writeln!(out, "the model goes on learning as it reads, at rate {rate}, decay {decay}")?;
         }
         let (nats, bits) = (self.nats_per_char, self.nats_per_char / LN_2);
         let (perplexity, short) = (self.perplexity(), unit.short);
@@ -333,7 +347,8 @@ impl Report {
             "text": self.text,
             "chars": self.chars,
             "carry": CARRY,
-            "dynamic_rate": self.rate,
+            "dynamic_rate": self.dynamic.map(|(rate, _)| rate),
+            "dynamic_decay": self.dynamic.map(|(_, decay)| decay),
             "nats_per_char": self.nats_per_char,
             "bits_per_char": self.nats_per_char / LN_2,
             "perplexity": self.perplexity(),
