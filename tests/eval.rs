@@ -295,6 +295,11 @@ fn a_model_that_goes_on_learning_gets_better_at_a_text_that_repeats_itself() {
     assert_eq!(learning["chars"], still["chars"]);
     assert!(fs::read(&checkpoint).expect("there") == before);
 
+    // Where the text it was trained on is gone, steps are as large as this one's gradients say.
+    let gone = run.json(&["--text", &file, "--dynamic", "--set", "data.path=gone.txt"]);
+    assert!(nats(&gone) != nats(&learning), "both {}", nats(&gone));
+    assert!(nats(&gone) < 0.9 * nats(&still), "{} {}", nats(&gone), nats(&still));
+
     // Nothing is learnt from a window before it is predicted: up to 20 characters cost the same.
     fs::write(&file, "the lamp and the lane").expect("writable");
     let [still, learning] =

@@ -213,7 +213,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = top_p, allow_negative_numbers = true)]
     pub top_p: f64,
     /// Draw from the characters that are at least P times as likely as the likeliest one
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = min_p, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, allow_negative_numbers = true)]
     pub min_p: f64,
     /// Same seed, same text
     #[arg(long, value_name = "S", default_value_t = 42, allow_negative_numbers = true)]
@@ -302,7 +302,7 @@ fn top_p(text: &str) -> Result<f64, String> {
     number(text, "above 0 and at most 1", |value| 0.0 < value && value <= 1.0)
 }
 
-fn min_p(text: &str) -> Result<f64, String> {
+pub fn share(text: &str) -> Result<f64, String> {
     number(text, "from 0 to 1", |value| (0.0..=1.0).contains(&value))
 }
 
@@ -326,7 +326,7 @@ fn top_k(text: &str) -> Result<usize, String> {
     if value == 0 { Err("must be at least 1".into()) } else { Ok(value) }
 }
 
-fn number(text: &str, range: &str, is_valid: impl Fn(f64) -> bool) -> Result<f64, String> {
+pub fn number(text: &str, range: &str, is_valid: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && is_valid(value) => Ok(value),
         _ => Err(format!("must be a number {range}")),

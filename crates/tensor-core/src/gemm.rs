@@ -267,16 +267,7 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, const C_ROWS: usize, T: R
                 let b = Right { values: b_block.as_flattened(), k, n: cols };
                 for row in (top..bottom).step_by(A_COLS) {
                     let rows = A_COLS.min(bottom - row);
-                    for (to, a) in a_block.iter_mut().zip(a.chunks_exact(m)) {
-                        for line in (0..A_COLS).step_by(LINE) {
-                            prefetch(a, row + A_COLS + line);
-                        }
-                        let a = &a[row..];
-                        match a.first_chunk() {
-                            Some(whole) => *to = *whole,
-                            None => to[..rows].copy_from_slice(&a[..rows]),
-                        }
-                    }
+                    take_columns(a, m, row, &mut a_block);
                     let values = a_block[..k].as_flattened();
                     let a = Left { values, first: 0, row: 1, step: A_COLS };
                     let (c, stride) = match c.as_slice_mut() {
@@ -292,6 +283,22 @@ fn product_tn<const BLOCK: usize, const B_COLS: usize, const C_ROWS: usize, T: R
                     c.as_slice_mut().expect("as before").copy_from_slice(&block[..cols]);
                 }
             }
+        }
+    }
+}
+
+/// Takes those columns of `a`, whose rows are `m` long, that begin at `first`: as many as there are, of
+/// as many rows. Asks for the next ones meanwhile.
+#[inline(always)]
+fn take_columns<const COLS: usize, T: Real>(a: &[T], m: usize, first: usize, to: &mut [[T; COLS]]) {
+    for (to, a) in to.iter_mut().zip(a.chunks_exact(m)) {
+        for line in (0..COLS).step_by(LINE) {
+            prefetch(a, first + COLS + line);
+        }
+        let a = &a[first..];
+        match a.first_chunk() {
+            Some(whole) => *to = *whole,
+            None => to[..a.len()].copy_from_slice(a),
         }
     }
 }

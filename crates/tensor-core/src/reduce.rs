@@ -90,12 +90,14 @@ pub fn norm<T: Real>(values: &[T]) -> f64 {
     fold(partial).sqrt()
 }
 
+/// Sums that [`all_finite`] takes side by side. Their order is of no account, so there may be more of
+/// them, which wait less for each other.
+const SUMS: usize = 4 * LANES;
+
 /// Whether no value is infinite or NaN.
 pub fn all_finite<T: Real>(values: &[T]) -> bool {
     // Times zero is zero for a finite value and NaN for any other. A sum of blocks, unlike a
     // search, is vectorized.
-    // Their order is of no account, so there may be more, that wait less for each other.
-    const SUMS: usize = 4 * LANES;
     let mut partial = [T::ZERO; SUMS];
     let (blocks, tail) = values.as_chunks::<SUMS>();
     T::vectorized(
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn one_value_that_is_not_finite_is_found_anywhere() {
-        for len in [1, LANES - 1, LANES, LANES + 1, 3 * LANES + 5] {
+        for len in [1, LANES - 1, LANES, LANES + 1, 3 * LANES + 5, SUMS, SUMS + 1, 2 * SUMS + 5] {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 for index in 0..len {
                     let mut values = vec![f32::MAX; len];

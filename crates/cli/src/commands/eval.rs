@@ -14,7 +14,7 @@ use experiment::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgs, number, share};
 use crate::failure::printable;
 use crate::{Console, Failure};
 
@@ -82,17 +82,7 @@ enum Split {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && 0.0 < rate => Ok(rate),
-        _ => Err("must be a number above 0".into()),
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("must be a number from 0 to 1".into()),
-    }
+    number(text, "above 0", |rate| 0.0 < rate)
 }
 
 pub fn run(args: &EvalArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
