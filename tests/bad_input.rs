@@ -218,6 +218,7 @@ fn values_out_of_range() {
             check_set(&format!("{key}={value}"), &message);
         }
     }
+    check_set("train.shards=2", "`train.shards` must divide the lanes, and 1 is no multiple of 2");
     check_set("model.layers=0", "`model.layers` must be from 1 to 1000, found 0");
     check_set("model.layers=1001", "`model.layers` must be from 1 to 1000, found 1001");
     for value in ["0", "-1", "9223372036854775807"] {

@@ -73,6 +73,39 @@ impl Run {
     }
 }
 
+/// Each part of the validation text is read as a text of its own; the first character of one is the last
+/// of the one before, which it is predicted from.
+#[test]
+fn the_validation_text_may_be_read_in_parts() {
+    const PARTS: usize = 4;
+    let run = Run::new(&["eval.parts=4"]);
+    let text = fs::read_to_string(run.text()).expect("text");
+    let len = text.len();
+    assert_eq!(text.chars().count(), len, "a byte is a character");
+    let whole = run.json(&["--split", "val"]);
+    let n = whole["chars"].as_u64().expect("a number") as usize;
+    let start = len * 7 / 10 + usize::from(!(len * 7).is_multiple_of(10));
+    let start = [start - 1, start].into_iter().find(|start| {
+        // Where the split falls is `data-io`'s business: the whole of it has the loss of the split.
+        let nats_of = nats_of_text(&run, &text[*start..start + n + 1]);
+        nats_of == nats(&whole)
+    });
+    let start = start.expect("the validation text is there");
+    let total: f64 = (0..PARTS)
+        .map(|part| (n * part / PARTS, n * (part + 1) / PARTS))
+        .map(|(from, to)| (to - from) as f64 * nats_of_text(&run, &text[start + from..=start + to]))
+        .sum();
+    let (_, found) = *run.validations().last().expect("one at the end");
+    assert!((found - total / n as f64).abs() < 1e-12, "{found} and {}", total / n as f64);
+    assert!(1e-6 < (found - nats(&whole)).abs(), "the state is not carried from part to part");
+}
+
+fn nats_of_text(run: &Run, text: &str) -> f64 {
+    let path = run.file("part.txt");
+    fs::write(&path, text).expect("writable");
+    nats(&run.json(&["--text", &path.display().to_string()]))
+}
+
 fn nats(value: &Value) -> f64 {
     value["nats_per_char"].as_f64().expect("a loss")
 }

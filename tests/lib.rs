@@ -1,6 +1,8 @@
 //! What the integration tests share.
 
 pub mod blocks;
+#[path = "rank_threads.rs"]
+pub mod ranks;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

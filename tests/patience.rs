@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use experiment::ranks::Alone;
 use experiment::{
     Checkpoint, Experiment, Observer, Outcome, Parts, Permitted, Resumed, RunDir, open_config,
     train_from,
@@ -28,7 +29,7 @@ fn go_on(path: &Path, experiment: &Experiment, to: u64) -> Outcome {
     let resumed = RunDir::resume(path, experiment, &Permitted::default()).expect("it can go on");
     let Resumed { mut run, checkpoint, .. } = resumed;
     let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut StopAfter(to)];
-    train_from(experiment, checkpoint.as_ref(), observers).expect("finite")
+    train_from(experiment, checkpoint.as_ref(), &Alone, observers).expect("finite")
 }
 
 /// The steps and losses of the evaluations in a run.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use data_io::TensorFile;
+use experiment::ranks::Alone;
 use experiment::{
     Checkpoint, Experiment, Family, Parts, Permitted, Resumed, RunDir, StepReport, Trainer, train,
     train_from,
@@ -141,7 +142,7 @@ fn a_run_directory_goes_on_from_every_step() {
         drop(run);
         let Resumed { mut run, checkpoint, .. } = resume(&name, &experiment);
         assert_eq!(checkpoint.as_ref().map_or(0, Checkpoint::step), k);
-        train_from(&experiment, checkpoint.as_ref(), &mut [&mut run]).expect("finite");
+        train_from(&experiment, checkpoint.as_ref(), &Alone, &mut [&mut run]).expect("finite");
         drop(run);
         let resumed = files(&name);
         assert_eq!(resumed.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>(), "{k}");

@@ -34,7 +34,7 @@ fn table(text: &str) -> Table {
 /// Keys that do not go together: a place and some words of what `Config::parse` says, and a config
 /// in which nothing else is wrong. A schema could say little of this, and nothing a person would
 /// want to read.
-const CROSS_KEYS: [(&str, &str, &str); 13] = [
+const CROSS_KEYS: [(&str, &str, &str); 14] = [
     ("data.split", "must add up to 1", "data = { path = 'x', split = [0.5, 0.25, 0.0] }"),
     ("data.split", "nothing to train on", "data = { path = 'x', split = [0.0, 1.0, 0.0] }"),
     ("data.order", "contexts", "data = { kind = 'markov', order = 9 }"),
@@ -63,6 +63,7 @@ const CROSS_KEYS: [(&str, &str, &str); 13] = [
         "data.path = 'x'\nschedule = { kind = 'linear', steps = 30001 }",
     ),
     ("schedule.warmup", "of a run of", "data.path = 'x'\nschedule.warmup = 30001"),
+    ("train.shards", "must divide the lanes", "data.path = 'x'\ntrain.shards = 2"),
     ("train.patience", "counts evaluations", "data.path = 'x'\ntrain.patience = 3"),
 ];
 

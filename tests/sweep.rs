@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use experiment::ranks::Alone;
 use experiment::{Axis, Ended, Parts, Standing, Sweep, SweepEvent, combinations};
+use integration_tests::ranks::threads;
 use integration_tests::{cli, project};
 use serde_json::Value;
 
@@ -51,7 +53,7 @@ fn sweep(root: PathBuf, halving: bool) -> Sweep {
 }
 
 fn to_end(sweep: &Sweep) -> Vec<Standing> {
-    let standings = sweep.run(&Parts::builtin(), &|| false, &mut |_| {});
+    let standings = sweep.run(&Parts::builtin(), &Alone, &|| false, &mut |_| {});
     standings.expect("it runs").expect("nothing stops it")
 }
 
@@ -130,7 +132,8 @@ fn a_sweep_that_is_stopped_again_and_again_ends_as_one_that_was_not() {
             }
         };
         let stop = || 3 <= evaluations.load(Ordering::Relaxed);
-        if let Some(standings) = stopped.run(&parts, &stop, &mut hear).expect("it goes on") {
+        if let Some(standings) = stopped.run(&parts, &Alone, &stop, &mut hear).expect("it goes on")
+        {
             break standings;
         }
         stops += 1;
@@ -141,6 +144,71 @@ fn a_sweep_that_is_stopped_again_and_again_ends_as_one_that_was_not() {
     for Standing { index, .. } in &found[..2] {
         assert_eq!(files(&stopped.run_path(*index)), files(&undisturbed.run_path(*index)));
     }
+}
+
+#[test]
+fn ranks_deal_the_runs_among_them() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (alone, among) =
+        (sweep(directory.path().join("a"), true), sweep(directory.path().join("b"), true));
+    let expected = to_end(&alone);
+    let one = |ranks| {
+        let mut reached = 0;
+        let mut hear = |event| reached += u64::from(matches!(event, SweepEvent::Reached(_)));
+        let standings = among.run(&Parts::builtin(), &ranks, &|| false, &mut hear);
+        (standings.expect("it runs").expect("nothing stops it"), reached)
+    };
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = threads(3).into_iter().map(|it| scope.spawn(move || one(it))).collect();
+        all.into_iter().map(|it| it.join().expect("no panic")).collect()
+    });
+    // Four runs to the half, of which two go on.
+    assert_eq!(found.iter().map(|(_, reached)| *reached).collect::<Vec<_>>(), [3, 2, 1]);
+    for (standings, _) in &found {
+        assert_eq!(*standings, expected);
+    }
+    for Standing { index, .. } in &expected[..2] {
+        assert_eq!(files(&among.run_path(*index)), files(&alone.run_path(*index)));
+    }
+}
+
+#[test]
+fn one_rank_that_is_stopped_stops_all() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let sweep = sweep(directory.path().join("sweep"), false);
+    let one = |ranks: integration_tests::ranks::Thread| {
+        let is_first = experiment::ranks::Ranks::rank(&ranks) == 0;
+        sweep.run(&Parts::builtin(), &ranks, &|| !is_first, &mut |_| {}).expect("it runs")
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = threads(2).into_iter().map(|it| scope.spawn(move || one(it))).collect();
+        all.into_iter().for_each(|it| assert_eq!(it.join().expect("no panic"), None));
+    });
+}
+
+#[test]
+fn the_tasks_of_a_job_array_together_make_the_sweep() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (out, config) = (directory.path().join("sweep"), config());
+    let out_arg = out.display().to_string();
+    let base = [&["sweep", &config, "--out", &out_arg, "--grid", RATES], &sets()[..]].concat();
+    let with = |args: &[&'static str]| cli(&[&base[..], args].concat());
+    for (task, runs) in [("0", 2), ("2", 1), ("1", 1)] {
+        let output = with(&["--task-index", task, "--task-count", "3"]);
+        assert_eq!((output.code, output.out.lines().count()), (0, 1 + runs), "{}", output.err);
+    }
+    assert!(!out.join("report.html").exists(), "of a part of the runs");
+    let output = with(&["--resume"]);
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(!output.err.contains("validation"), "all had ended: {}", output.err);
+    assert_eq!(output.out, with(&["--resume"]).out);
+    assert_eq!(output.out.lines().count(), 5);
+    assert!(out.join("report.html").exists());
+    let output = with(&["--task-index", "3", "--task-count", "3"]);
+    assert_eq!(output.code, 2);
+    assert!(output.err.contains("task 3 of 3 has nothing to do among 4 runs"), "{}", output.err);
+    assert_eq!(with(&["--task-index", "3"]).code, 2);
+    assert_eq!(with(&["--task-index", "0", "--task-count", "3", "--halving"]).code, 2);
 }
 
 #[test]
@@ -159,7 +227,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_taken() {
             damaged.push((index, what));
         }
     };
-    let found = sweep.run(&Parts::builtin(), &|| false, &mut hear).expect("it goes on");
+    let found = sweep.run(&Parts::builtin(), &Alone, &|| false, &mut hear).expect("it goes on");
     assert_eq!(found, Some(expected));
     assert_eq!(files(&run), whole);
     assert!(matches!(&damaged[..], [(2, what)] if what.contains("step-00000060")), "{damaged:?}");

@@ -17,6 +17,7 @@ use benches::Program;
 use tensor_core::rng::{Stream, stream, uniform};
 
 use self::run::{Outcome, Scene};
+pub use self::run::{files, works};
 use self::trace::{CALLS, Trace};
 use crate::table;
 
@@ -144,13 +145,13 @@ fn chains(scene: &Scene, n: u64, rows: &mut Rows) -> crate::Result {
 
 /// What was tried, and how often it came out well.
 #[derive(Default)]
-struct Rows {
+pub struct Rows {
     rows: Vec<[String; 4]>,
     failed: Vec<String>,
 }
 
 impl Rows {
-    fn add(&mut self, name: &str, results: Vec<Result<(), String>>) {
+    pub fn add(&mut self, name: &str, results: Vec<Result<(), String>>) {
         let n = results.len();
         let errors: Vec<String> = results.into_iter().filter_map(Result::err).collect();
         let first = errors.first().cloned().unwrap_or_default();
@@ -159,12 +160,12 @@ impl Rows {
         self.failed.extend(errors);
     }
 
-    fn skip(&mut self, name: &str, reason: String) {
+    pub fn skip(&mut self, name: &str, reason: String) {
         self.rows.push([name.into(), "-".into(), "-".into(), format!("not run: {reason}")]);
     }
 
-    fn finish(self) -> crate::Result {
-        let table = table::render(["fault", "tried", "survived", ""], &self.rows);
+    pub fn finish(self) -> crate::Result {
+        let table = table::render(["", "tried", "well", ""], &self.rows);
         write!(io::stdout(), "{table}")?;
         match self.failed.len() {
             0 => Ok(()),

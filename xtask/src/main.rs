@@ -15,8 +15,11 @@ mod gradcheck;
 mod mutants;
 mod peers;
 mod proptest;
+#[cfg(unix)]
+mod ranks;
 mod roofline;
 mod sanitize;
+mod scaling;
 mod schema;
 mod seeds;
 mod sweep;
@@ -57,10 +60,15 @@ enum Command {
     Peers(peers::Args),
     /// Runs the property tests of the workspace with many cases each.
     Proptest(proptest::Args),
+    /// Trains in several processes over MPI, kills some, and compares what comes out.
+    #[cfg(unix)]
+    Ranks(ranks::Args),
     /// Shows, phase by phase, how much of the machine's peak a step of training gets.
     Roofline(roofline::Args),
     /// Runs the kernels' tests in Miri and with AddressSanitizer.
     Sanitize(sanitize::Args),
+    /// Estimates what a step takes on up to 1024 ranks.
+    Scaling(scaling::Args),
     /// Writes the JSON schema of a config, for editors.
     Schema(schema::Args),
     /// Trains configs/karpathy.toml with several seeds, and shows where each ends.
@@ -81,8 +89,11 @@ fn main() -> ExitCode {
         Command::Mutants(args) => mutants::run(args),
         Command::Peers(args) => peers::run(args),
         Command::Proptest(args) => proptest::run(args),
+        #[cfg(unix)]
+        Command::Ranks(args) => ranks::run(args),
         Command::Roofline(args) => roofline::run(args),
         Command::Sanitize(args) => sanitize::run(args),
+        Command::Scaling(args) => scaling::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Seeds(args) => seeds::run(args),
         Command::Sweep(args) => sweep::run(args),

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use experiment::Parts;
+use experiment::ranks::{Alone, Ranks};
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -44,10 +45,18 @@ pub struct Console<'a> {
     pub draws_bar: bool,
 }
 
-/// Runs the command line of this process with the builtin parts and those that `register` adds.
+/// Runs the command line of this process with the builtin parts and those that `register` adds. With the
+/// feature `mpi`, together with the other processes of its job, if a launcher such as `mpirun` started it.
 pub fn main_with(register: impl FnOnce(&mut Parts)) -> ExitCode {
     let mut parts = Parts::builtin();
     register(&mut parts);
+    #[cfg(feature = "mpi")]
+    return dist::launch(|ranks| run_process(&parts, ranks));
+    #[cfg(not(feature = "mpi"))]
+    run_process(&parts, &Alone).into()
+}
+
+fn run_process(parts: &Parts, ranks: &dyn Ranks) -> u8 {
     let (mut plain, mut err) = (io::stdout().lock(), io::stderr());
     let (on_terminal, draws_bar) = (plain.is_terminal(), err.is_terminal());
     let mut escaped;
@@ -59,7 +68,7 @@ pub fn main_with(register: impl FnOnce(&mut Parts)) -> ExitCode {
         false => &mut plain,
     };
     let mut console = Console { out, err: &mut err, draws_bar };
-    ExitCode::from(run(std::env::args_os(), &parts, &mut console))
+    run_among(std::env::args_os(), parts, ranks, &mut console)
 }
 
 /// Runs a command line, the program's name first, and returns the exit code.
@@ -68,8 +77,19 @@ pub fn run(
     parts: &Parts,
     console: &mut Console<'_>,
 ) -> u8 {
+    run_among(args, parts, &Alone, console)
+}
+
+/// The same for one of some processes that do it together.
+pub fn run_among(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    parts: &Parts,
+    ranks: &dyn Ranks,
+    console: &mut Console<'_>,
+) -> u8 {
     let result = match Args::try_parse_from(args) {
-        Ok(args) => run_command(args.command, parts, console),
+        Ok(args) => run_command(args.command, parts, ranks, console),
+        Err(_) if ranks.rank() != 0 => return 2,
         Err(error) if !error.use_stderr() => {
             write!(console.out, "{error}").map_err(Failure::Output)
         }
@@ -79,17 +99,28 @@ pub fn run(
     match result {
         Ok(()) => 0,
         Err(failure) => {
-            let text = failure.to_string();
+            let mut text = failure.to_string();
+            if 1 < ranks.count() {
+                text = text.replacen("error: ", &format!("error: rank {}: ", ranks.rank()), 1);
+            }
             let _ = console.err.write_all(text.as_bytes());
             failure.exit_code()
         }
     }
 }
 
-fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
+fn run_command(
+    command: Command,
+    parts: &Parts,
+    ranks: &dyn Ranks,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     match command {
-        Command::Run(args) => commands::run::run(&args, parts, console),
-        Command::Resume(args) => commands::run::resume(&args, parts, console),
+        Command::Run(args) => commands::run::run(&args, parts, ranks, console),
+        Command::Resume(args) => commands::run::resume(&args, parts, ranks, console),
+        Command::Sweep(args) => commands::sweep::run(&args, parts, ranks, console),
+        // The rest is not shared.
+        _ if ranks.rank() != 0 => Ok(()),
         Command::Sample(args) => commands::sample::run(&args, parts, console),
         Command::Score(args) => commands::score::run(&args, parts, console),
         Command::Eval(args) => commands::eval::run(&args, parts, console),
@@ -99,7 +130,6 @@ fn run_command(command: Command, parts: &Parts, console: &mut Console<'_>) -> Re
         Command::Metrics(args) => commands::metrics::run(&args, parts, console),
         Command::Completions(args) => commands::completions::run(&args, console),
         Command::Man(args) => commands::man::run(&args, console),
-        Command::Sweep(args) => commands::sweep::run(&args, parts, console),
         Command::Report(args) => commands::report::run(&args, parts, console),
     }
 }

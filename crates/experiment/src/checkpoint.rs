@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tensor_core::reduce::norm;
 
+use crate::ranks::{Ranks, tell};
 use crate::resume::Change;
 use crate::{Dtype, Error, Trainer, rollback};
 
@@ -64,6 +65,20 @@ impl Checkpoint {
         let head =
             Head::of(&file).map_err(|reason| Error::NoModel { path: path.to_owned(), reason })?;
         Ok(Self { path: path.to_owned(), file, head, changes: Vec::new() })
+    }
+
+    /// What the first of some `ranks` goes on from, for all of them: they read the same file.
+    ///
+    /// # Errors
+    /// If a rank is gone, or cannot read it.
+    pub fn of_first(first: Option<Self>, ranks: &dyn Ranks) -> Result<Option<Self>, Error> {
+        let path = first.as_ref().map(|checkpoint| checkpoint.path.display().to_string());
+        let said = tell(ranks, path.unwrap_or_default().into_bytes())?;
+        let path = String::from_utf8_lossy(&said[0]);
+        match path.is_empty() || ranks.rank() == 0 {
+            true => Ok(first),
+            false => Self::read(Path::new(&*path)).map(Some),
+        }
     }
 
     /// Restores the state of a run that goes on from here.
@@ -183,6 +198,7 @@ impl<T: Dtype> Trainer<'_, T> {
 
     /// The same without the state to go back to.
     pub(crate) fn snapshot(&mut self) -> Result<TensorFile, Error> {
+        self.gather_state()?;
         let mut file = TensorFile::default();
         for tensor in state_dict::export(self.model().layout(), self.weights()) {
             file.insert(tensor.name, tensor.shape, T::values(tensor.values));

@@ -227,6 +227,9 @@ pub struct TrainKeys {
     pub seq_len: Size,
     /// lanes of the text that are read side by side
     pub batch_size: Size,
+    /// parts of a batch whose gradients are summed apart and then pairwise; so many processes can share a
+    /// step, and how many do changes no bit
+    pub shards: Size,
     /// windows to train on
     pub steps: Steps,
     /// evaluations in a row without a lower validation loss after which the run ends early, 0 for never
@@ -254,6 +257,7 @@ impl Default for TrainKeys {
         Self {
             seq_len: Size::new(25),
             batch_size: Size::new(1),
+            shards: Size::new(1),
             steps: Steps::new(30_000),
             patience: Count::new(0),
             seed: Seed::new(42),
@@ -286,11 +290,14 @@ impl TrainKeys {
 pub struct EvalKeys {
     /// steps between losses over the validation text, 0 for never
     pub every: Every,
+    /// parts of the validation text, each read from a state of zeros; with one the state is carried
+    /// through all of it, and processes that train together share several
+    pub parts: Size,
 }
 
 impl Default for EvalKeys {
     fn default() -> Self {
-        Self { every: Every::new(1000) }
+        Self { every: Every::new(1000), parts: Size::new(1) }
     }
 }
 
@@ -471,6 +478,7 @@ impl Config {
         config.model.check(&config.cell).map_err(at("model"))?;
         config.check_schedule().map_err(at("schedule"))?;
         config.check_patience().map_err(at("train"))?;
+        config.check_shards().map_err(at("train"))?;
         Ok(config)
     }
 
@@ -514,6 +522,21 @@ impl Config {
             key: "patience",
             message: "counts evaluations, and there are none".into(),
             help: "set data.split, as in split = [0.9, 0.1, 0.0], and eval.every".into(),
+        })
+    }
+
+    fn check_shards(&self) -> Result<(), Conflict> {
+        let (shards, lanes) = (self.train.shards.get(), self.train.batch_size.get());
+        if lanes % shards == 0 {
+            return Ok(());
+        }
+        Err(Conflict {
+            key: "shards",
+            message: format!("must divide the lanes, and {lanes} is no multiple of {shards}"),
+            help: format!(
+                "set batch_size = {}, say",
+                (lanes as u64).next_multiple_of(shards as u64)
+            ),
         })
     }
 

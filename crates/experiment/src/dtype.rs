@@ -38,7 +38,7 @@ impl std::fmt::Display for DtypeName {
 }
 
 /// A number type that a config can ask for: it picks the constructors of that type.
-pub trait Dtype: Real {
+pub trait Dtype: Real + bytemuck::Pod {
     /// A layer that computes in this type.
     fn layer(part: &dyn BuildLayer, dims: Dims, options: LayerOptions) -> Box<dyn Layer<Self>>;
     /// An optimizer of such parameters.

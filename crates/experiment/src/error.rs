@@ -15,6 +15,14 @@ use crate::resume::Change;
 /// Why a run, or a command about one, ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A process of those that train together cannot go on with the others.
+    #[error("{what}")]
+    Ranks {
+        /// Which one.
+        rank: usize,
+        /// Why.
+        what: String,
+    },
     /// A mistake in a config.
     #[error("{message}")]
     Config {
@@ -307,6 +315,7 @@ impl Error {
             | Self::AllDamaged { .. }
             | Self::DoesNotFit { .. } => 5,
             Self::InUse { .. } => 6,
+            Self::Ranks { .. } => 1,
             Self::Diverged { .. } => 7,
         }
     }
@@ -341,6 +350,7 @@ impl Error {
             Self::ConfigChanged { .. } => "config".into(),
             Self::DoesNotFit { checkpoint, .. } => checkpoint.display().to_string(),
             Self::Diverged { step, .. } => format!("step {step}"),
+            Self::Ranks { rank, .. } => format!("rank {rank}"),
         }
     }
 
@@ -395,6 +405,12 @@ impl Error {
             }
             Self::NotARun { .. } => "choose another --out".into(),
             Self::InUse { .. } => "wait for it to end, or choose another --out".into(),
+            Self::Ranks { what, .. } if what.starts_with("has another") => {
+                "give every rank the same files, the same options and the same version of this program".into()
+            }
+            Self::Ranks { .. } => {
+                "go on from the last checkpoint with resume, on any number of ranks".into()
+            }
             Self::ConfigChanged { .. } => {
                 "take the changes back with --set, go on with them with --allow-changed-config, or begin a new \
                  run"

@@ -248,11 +248,13 @@ fn estimate(config: &Config, text: &SplitText) -> (u128, Memory) {
     activations += activations / rows * (1 + EVAL_STEPS as u128);
 
     let size = config.model.dtype.size() as u128;
+    let shards = config.train.shards.as_usize();
+    let sums = 1 + shards.ilog2() as u128;
     let rolls_back = config.train.on_divergence == OnDivergence::Rollback;
     let memory = Memory {
-        // With the initial values in double precision. Two layouts of the weights for products, which
-        // fill up to whole panels, take at most as much again as parameters and gradients.
-        parameters: n_params * (4 * size + 8),
+        // With the initial values in double precision. Each shard has two layouts of the weights for
+        // products, which fill up to whole panels; of gradients there are as many as a tree has levels.
+        parameters: n_params * ((1 + sums + 2 * shards as u128) * size + 8),
         optimizer: optimizer * size,
         activations: activations * size,
         // The tensors of a checkpoint, twice while it is handed to those who write it, the bytes of

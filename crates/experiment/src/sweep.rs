@@ -5,6 +5,9 @@
 //! same run alone. With halving, all runs get a few steps, the better half of them twice as many, and so
 //! on to the end: Jamieson & Talwalkar, "Non-stochastic best arm identification and hyperparameter
 //! optimization", AISTATS 2016. Runs are compared by their lowest validation loss.
+//!
+//! Processes that do it together deal the runs of each round among them, and tell each other how far they
+//! have come; the directory of the sweep is one that all of them see.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,7 +15,9 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use data_io::Unit;
+use serde::{Deserialize, Serialize};
 
+use crate::ranks::{Alone, Ranks, tell};
 use crate::{
     Config, Error, Event, Experiment, Flow, Observer, Parts, Permitted, RunDir, open_config,
     train_from,
@@ -116,7 +121,7 @@ pub struct Sweep {
 }
 
 /// How far a run has come.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// Its combination's place in the sweep.
     pub index: usize,
@@ -127,13 +132,14 @@ pub struct Standing {
     /// Number of trained parameters.
     pub parameters: usize,
     /// What a loss of it is for each of.
+    #[serde(skip)]
     pub unit: Unit,
     /// Why it ended before its last step, if it did.
     pub ended: Option<Ended>,
 }
 
 /// Why a run ended before its last step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ended {
     /// A value was no longer finite at this step.
     Diverged(u64),
@@ -144,7 +150,7 @@ pub enum Ended {
 impl Standing {
     /// By loss, those that diverged or have none last; where losses are equal, in the order of the
     /// sweep.
-    fn rank(&self) -> (bool, f64, usize) {
+    fn place(&self) -> (bool, f64, usize) {
         let diverged = matches!(self.ended, Some(Ended::Diverged(_)));
         (diverged, self.best.map_or(f64::INFINITY, |(_, nats)| nats), self.index)
     }
@@ -213,14 +219,16 @@ impl Sweep {
         self.root.join(&self.combinations[index].name)
     }
 
-    /// Runs all of it, or goes on where it stopped, and returns the runs with the best one first.
+    /// Runs all of it among some `ranks`, or goes on where it stopped, and returns the runs with the best
+    /// one first. `None` if one of them was `stopped`.
     ///
     /// # Errors
-    /// If a combination is no config, or has no validation losses, before anything is run; and on the first error of a run other than that it diverged, after
-    /// those beside it have stopped with a checkpoint. `None` if it was `stopped`.
+    /// If a combination is no config, or has no validation losses, before anything is run; and on the first
+    /// error of a run other than that it diverged, after those beside it have stopped with a checkpoint.
     pub fn run(
         &self,
         parts: &Parts,
+        ranks: &dyn Ranks,
         stopped: &(dyn Fn() -> bool + Sync),
         hear: &mut dyn FnMut(SweepEvent),
     ) -> Result<Option<Vec<Standing>>, Error> {
@@ -232,10 +240,12 @@ impl Sweep {
             let until = |index: usize| target(&configs[index], *share);
             let step = alive.iter().map(|index| until(*index)).max().unwrap_or(0);
             hear(SweepEvent::Rung { runs: alive.len(), step });
-            let Some(mut standings) = self.advance(&alive, &until, parts, stopped, hear)? else {
-                return Ok(None);
-            };
-            standings.sort_by(|a, b| a.rank().partial_cmp(&b.rank()).expect("no loss is NaN"));
+            let own: Vec<_> =
+                alive.iter().copied().skip(ranks.rank()).step_by(ranks.count()).collect();
+            let own = self.advance(&own, &until, parts, stopped, hear)?;
+            let Some(mut standings) = of_all(ranks, own)? else { return Ok(None) };
+            standings.iter_mut().for_each(|it| it.unit = configs[it.index].tokenizer.unit());
+            standings.sort_by(|a, b| a.place().partial_cmp(&b.place()).expect("no loss is NaN"));
             let is_last = rung + 1 == shares.len();
             let kept = if is_last { standings.len() } else { standings.len().div_ceil(2) };
             // Behind those that get further, in their order.
@@ -318,7 +328,7 @@ impl Sweep {
         }
         let before = checkpoint.as_ref().and_then(|checkpoint| checkpoint.best());
         let mut watch = Watch { index, unit, until, is_over, events };
-        match train_from(&experiment, checkpoint.as_ref(), &mut [&mut run, &mut watch]) {
+        match train_from(&experiment, checkpoint.as_ref(), &Alone, &mut [&mut run, &mut watch]) {
             Ok(outcome) => {
                 let ended = outcome.out_of_patience.then_some(Ended::OutOfPatience);
                 let (step, best) = (outcome.step, outcome.best);
@@ -332,6 +342,15 @@ impl Sweep {
             Err(error) => Err(error),
         }
     }
+}
+
+/// How far the runs of all ranks have come, unless one of them was stopped.
+fn of_all(ranks: &dyn Ranks, own: Option<Vec<Standing>>) -> Result<Option<Vec<Standing>>, Error> {
+    let said = tell(ranks, serde_json::to_vec(&own).expect("numbers"))?;
+    let read = |bytes: &Vec<u8>| -> Option<Vec<Standing>> {
+        serde_json::from_slice(bytes).expect("what a rank of this version says")
+    };
+    Ok(said.iter().map(read).collect::<Option<Vec<_>>>().map(|all| all.concat()))
 }
 
 /// The shares of all steps that are run before each halving, the last one whole: as many as it takes
@@ -428,7 +447,7 @@ mod tests {
             run(2, Some(1.5), None),
             run(1, Some(1.5), Some(Ended::OutOfPatience)),
         ];
-        runs.sort_by(|a, b| a.rank().partial_cmp(&b.rank()).expect("comparable"));
+        runs.sort_by(|a, b| a.place().partial_cmp(&b.place()).expect("comparable"));
         assert_eq!(runs.map(|run| run.index), [1, 2, 3, 0]);
     }
 }

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use crate::ranks::{self, Alone, Ranks};
 use crate::{Checkpoint, Dtype, DtypeName, Error, Event, Experiment, Flow, Observer, Trainer};
 
 /// How a run ended.
@@ -26,21 +27,26 @@ pub fn train(
     experiment: &Experiment,
     observers: &mut [&mut dyn Observer],
 ) -> Result<Outcome, Error> {
-    train_from(experiment, None, observers)
+    train_from(experiment, None, &Alone, observers)
 }
 
-/// The same from a checkpoint on, or from the start where there is none.
+/// The same from a checkpoint on, or from the start where there is none, together with other `ranks`:
+/// each calls this with the same experiment and checkpoint. Observers hear of samples and checkpoints on
+/// the first rank alone.
 ///
 /// # Errors
-/// Also if the checkpoint does not fit the experiment, see [`Trainer::restore`].
+/// Also if the ranks do not [`agree`], or one is gone; and if the checkpoint does not fit the experiment, see
+/// [`Trainer::restore`].
 pub fn train_from(
     experiment: &Experiment,
     checkpoint: Option<&Checkpoint>,
+    ranks: &dyn Ranks,
     observers: &mut [&mut dyn Observer],
 ) -> Result<Outcome, Error> {
+    agree(experiment, ranks)?;
     let result = match experiment.config().model.dtype {
-        DtypeName::F32 => train_in::<f32>(experiment, checkpoint, observers),
-        DtypeName::F64 => train_in::<f64>(experiment, checkpoint, observers),
+        DtypeName::F32 => train_in::<f32>(experiment, checkpoint, ranks, observers),
+        DtypeName::F64 => train_in::<f64>(experiment, checkpoint, ranks, observers),
     };
     let finished = observers.iter_mut().map(|observer| observer.finish());
     // All of them finish, whether or not one fails.
@@ -48,12 +54,38 @@ pub fn train_from(
     result.and_then(|outcome| finished.map(|()| outcome))
 }
 
+/// Makes sure that all ranks have the same version, config and text, and that each has something to do.
+///
+/// # Errors
+/// If it is not so, with the first rank that differs.
+pub fn agree(experiment: &Experiment, ranks: &dyn Ranks) -> Result<(), Error> {
+    if ranks.count() == 1 {
+        return Ok(());
+    }
+    let (shards, count) = (experiment.config().train.shards.get() as usize, ranks.count());
+    if shards < count {
+        return Err(Error::Config {
+            file: experiment.name().to_owned(),
+            place: None,
+            message: format!("{count} ranks for train.shards = {shards}: each needs one"),
+            help: Some(format!(
+                "start fewer, or --set train.shards={count}, a divisor of batch_size"
+            )),
+        });
+    }
+    let digest = |text: &str| *blake3::hash(text.as_bytes()).as_bytes();
+    ranks::same(ranks, "version", digest(env!("CARGO_PKG_VERSION")))?;
+    ranks::same(ranks, "config", digest(&experiment.config().to_text_without_directories()))?;
+    ranks::same(ranks, "text", digest(experiment.text().digest()?))
+}
+
 fn train_in<T: Dtype>(
     experiment: &Experiment,
     checkpoint: Option<&Checkpoint>,
+    ranks: &dyn Ranks,
     observers: &mut [&mut dyn Observer],
 ) -> Result<Outcome, Error> {
-    let mut trainer = Trainer::<T>::new(experiment);
+    let mut trainer = Trainer::<T>::among(experiment, ranks);
     if let Some(checkpoint) = checkpoint {
         checkpoint.restore(&mut trainer)?;
     } else if trainer.rolls_back() {
@@ -140,10 +172,12 @@ impl<T: Dtype> Run<'_, '_, '_, T> {
         {
             self.tell(&Event::Eval { step, nats_per_char, chars })?;
         }
-        if config.sample.every.is_due(step) {
+        if config.sample.every.is_due(step) && self.trainer.ranks().rank() == 0 {
             let text = self.trainer.sample(config.sample.length.as_usize());
             self.tell(&Event::Sample { step, text: &text })?;
         }
+        // One that is to stop stops all.
+        self.stopped = ranks::any(self.trainer.ranks(), self.stopped)?;
         let is_due = config.checkpoint.every.is_due(step);
         if is_due && self.trainer.rolls_back() {
             self.trainer.keep_state()?;

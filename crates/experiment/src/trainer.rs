@@ -13,7 +13,9 @@ use tensor_core::{Layout, Segment};
 use crate::checkpoint::{FORMAT, Head, Place, Slot};
 use crate::config::{Mode, OnDivergence};
 use crate::evaluator::Evaluator;
-use crate::{Dtype, Error, Experiment, build_model};
+use crate::ranks::{Alone, Ranks, Tree, complete, gather, share};
+use crate::shard::Shard;
+use crate::{Dtype, Error, Experiment};
 
 /// What one step of training did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,12 +37,17 @@ pub struct StepReport {
 /// A model in training: parameters, what the optimizer keeps, and the place in the text.
 pub struct Trainer<'e, T> {
     experiment: &'e Experiment,
-    model: Model<T>,
+    ranks: &'e dyn Ranks,
+    /// Those that this rank computes.
+    shards: Vec<Shard<T>>,
+    /// The summed loss of every shard, in nats.
+    losses: Vec<f64>,
     theta: Vec<T>,
     /// Moving average of the parameters, empty if none is wanted.
     average: Vec<T>,
-    grads: Vec<T>,
-    /// Carried state of every lane.
+    /// The gradient of the last window.
+    grads: Tree<T>,
+    /// Carried state of every lane; between checkpoints another rank's lanes are not.
     state: Vec<T>,
     transforms: Vec<Box<dyn Transform<T>>>,
     optimizer: Box<dyn Optimizer<T>>,
@@ -73,19 +80,31 @@ struct Sampling<T> {
 impl<'e, T: Dtype> Trainer<'e, T> {
     /// A trainer before its first step, with initial weights.
     pub fn new(experiment: &'e Experiment) -> Self {
+        Self::among(experiment, &Alone)
+    }
+
+    /// The same for one of some processes that train together. All of them have to make the same calls.
+    ///
+    /// # Panics
+    /// If there are more of them than `train.shards`.
+    #[track_caller]
+    pub fn among(experiment: &'e Experiment, ranks: &'e dyn Ranks) -> Self {
         let config = experiment.config();
         let rule = config.train.window_rule();
         let vocab_size = experiment.tokenizer().vocab_size();
-        let mut model =
-            build_model::<T>(config, Mode::Train, vocab_size, rule.batch_size, rule.max_len());
-        model.set_threads(experiment.threads());
-        let layout = model.layout();
+        let all = config.train.shards.as_usize();
+        let shards: Vec<_> = share(all, ranks.rank(), ranks.count())
+            .map(|index| Shard::new(experiment, index))
+            .collect();
+        let model = shards.first().expect("a shard for each rank").model();
+        let (layout, state_len) = (model.layout(), model.zero_state().len() * all);
         let theta: Vec<T> = experiment.initial().iter().map(|value| T::from_f64(*value)).collect();
         let transform = |part: &registry::Chosen<_>| T::transform(&**part, layout, rule.seed);
         Self {
             average: if config.optimizer_keys.ema.get() == 0.0 { vec![] } else { theta.clone() },
-            grads: vec![T::ZERO; theta.len()],
-            state: model.zero_state(),
+            grads: Tree::new(theta.len()),
+            losses: vec![0.0; all],
+            state: vec![T::ZERO; state_len],
             transforms: config.transforms.iter().map(transform).collect(),
             optimizer: T::optimizer(&*config.optimizer, layout),
             schedule: config.build_schedule(),
@@ -99,14 +118,15 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             rollbacks: 0,
             good: None,
             sampling: Sampling {
-                generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1))
+                generator: Generator::new(crate::build_model(config, Mode::Read, vocab_size, 1, 1))
                     .separated_by(config.separator(experiment.tokenizer())),
                 rng: stream(rule.seed, Stream::Sample),
             },
             evaluator: (!experiment.val_text().is_empty())
                 .then(|| Evaluator::new(config, vocab_size)),
             theta,
-            model,
+            shards,
+            ranks,
             experiment,
         }
     }
@@ -122,7 +142,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         self.windows = Windows::new(self.text.len(), rule).expect("the text holds longer ones");
     }
 
-    /// Trains on the next window. Allocates nothing.
+    /// Trains on the next window. One process alone allocates nothing for it.
     ///
     /// # Errors
     /// If the loss or the gradient is not finite; then the step is not taken, and parameters, state and
@@ -134,44 +154,59 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
         let mut windows = self.windows;
         windows.read(&mut self.text, &mut self.window)?;
-        let window = rnn_model::Window { x: self.window.x(), resets: self.window.resets() };
 
-        self.model.draw_masks(&mut stream_at(windows.rule().seed, Stream::Dropout, step));
-        self.model.forward(&self.theta, window, &self.state);
-        let total = self.model.loss(self.window.y(), config.train.loss).to_f64();
-        self.grads.fill(T::ZERO);
-        self.model.backward(&self.theta, window, &mut self.grads, None);
+        let (seed, shards) = (windows.rule().seed, self.losses.len());
+        self.grads.clear();
+        for shard in &mut self.shards {
+            let mut masks =
+                stream_at(seed, Stream::Dropout, step * shards as u64 + shard.index() as u64);
+            let (index, loss) = (shard.index(), config.train.loss);
+            shard.load(&self.state);
+            self.losses[index] = shard.forward(&self.theta, &self.window, &mut masks, loss);
+            self.grads
+                .push(index..index + 1, |grads| shard.backward(&self.theta, &self.window, grads));
+        }
+        let share = |rank| share(shards, rank, self.ranks.count());
+        gather(self.ranks, &mut self.losses, share)?;
+        let total = self.losses.iter().fold(0.0, |total, loss| total + loss);
+        let grads = complete(self.ranks, &mut self.grads, shards)?;
 
         let _phase = enter(Phase::Optimizer);
+        if 1 < shards {
+            // Each shard has the mean over its own lanes.
+            let part = T::from_f64(1.0 / shards as f64);
+            grads.iter_mut().for_each(|value| *value *= part);
+        }
         let learning_rate = self.learning_rate(step);
-        let grad_norm = norm(&self.grads);
+        let grad_norm = norm(self.grads());
         let checkpoint = None;
         let diverged = |what| Error::Diverged { step, what, learning_rate, grad_norm, checkpoint };
         if !total.is_finite() {
             return Err(diverged("the loss".into()));
         }
         // A transform may clip what is infinite, so it is looked for now.
-        let not_finite = if grad_norm.is_finite() { None } else { self.not_finite(&self.grads) };
+        let not_finite = if grad_norm.is_finite() { None } else { self.not_finite(self.grads()) };
         match (self.transform(step), not_finite) {
             (Verdict::Skip, _) => {}
             (Verdict::Step, Some(tensor)) => {
-                let name = self.model.layout().segments()[tensor].name();
+                let name = self.model().layout().segments()[tensor].name();
                 return Err(diverged(format!("the gradient of `{name}`")));
             }
             (Verdict::Step, None) => {
-                let (theta, grads, pool) = (&mut self.theta, &self.grads, self.model.pool());
+                let (theta, grads) = (&mut self.theta, self.grads.total());
+                let pool = self.shards[0].pool();
                 self.optimizer.update_with(step, learning_rate, theta, grads, pool);
                 self.take_average(step);
                 if !self.is_finite() {
                     let tensor = self.not_finite(&self.theta).or(self.not_finite(&self.average));
-                    let name = self.model.layout().segments()[tensor.unwrap_or_default()].name();
+                    let name = self.model().layout().segments()[tensor.unwrap_or_default()].name();
                     return Err(diverged(format!("weight `{name}`")));
                 }
             }
         }
 
         // Only now is the step taken.
-        self.model.carry(&mut self.state);
+        self.shards.iter_mut().for_each(|shard| shard.carry(&mut self.state));
         self.windows = windows;
         self.step = step;
         let chars = self.window.x().len();
@@ -204,7 +239,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// finite.
     fn not_finite(&self, values: &[T]) -> Option<usize> {
         let is_it = |segment: &Segment| !all_finite(&values[segment.range.clone()]);
-        let segments = self.model.layout().segments();
+        let segments = self.model().layout().segments();
         if values.is_empty() { None } else { segments.iter().position(is_it) }
     }
 
@@ -215,7 +250,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
     /// Applies the transforms until one says that the step is to be left out.
     fn transform(&mut self, step: u64) -> Verdict {
-        let (theta, grads) = (&self.theta, &mut self.grads);
+        let (theta, grads) = (&self.theta, self.grads.total());
         let mut verdicts = self.transforms.iter_mut().map(|part| part.apply(step, theta, grads));
         verdicts.find(|verdict| *verdict == Verdict::Skip).unwrap_or(Verdict::Step)
     }
@@ -234,12 +269,15 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         }
     }
 
-    /// Draws `length` characters that continue what lane 0 has read, without moving the training.
+    /// Draws `length` characters that continue what lane 0 has read, without moving the training. Of
+    /// several ranks only the first can.
     pub fn sample(&mut self, length: usize) -> String {
         let weights = averaged(&self.theta, &self.average);
         let Sampling { generator, rng } = &mut self.sampling;
         generator.prepare(weights);
-        generator.set_state(&self.model.lane_state(&self.state, 0));
+        let shard = &mut self.shards[0];
+        shard.load(&self.state);
+        generator.set_state(&shard.first_lane());
         // Behind the last window lies the first character of the next one, as min-char-rnn has it.
         let mut id = self.window.y()[self.window.len() - 1];
         let mut ids = Vec::with_capacity(length);
@@ -252,18 +290,26 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     }
 
     /// The mean loss over the whole validation text, read from its start with the state carried within
-    /// each document, and the number of its characters that were predicted. `None` without such a
-    /// text. A schedule that listens hears of it.
+    /// each document and each of `eval.parts`, and the number of its characters that were predicted.
+    /// `None` without such a text. A schedule that listens hears of it.
     ///
     /// # Errors
-    /// If the text cannot be read any more.
+    /// If the text cannot be read any more, or a rank is gone.
     pub fn evaluate(&mut self) -> Result<Option<(f64, u64)>, Error> {
         let weights = averaged(&self.theta, &self.average);
         let Some(evaluator) = &mut self.evaluator else { return Ok(None) };
         let text = self.experiment.val_text();
         let n = text.len() - 1;
-        let nats_per_char =
-            evaluator.read(weights, &[], &text, |_, _| ControlFlow::Continue(()))? / n as f64;
+        let mut parts = vec![0.0; self.experiment.config().eval.parts.as_usize().min(n)];
+        let (count, ranks) = (parts.len(), self.ranks);
+        for part in share(count, ranks.rank(), ranks.count()) {
+            // The last character of one, which none comes after there, is the first of the next.
+            let places = share(n, part, count);
+            let text = text.part(places.start..places.end + 1);
+            parts[part] = evaluator.read(weights, &[], &text, |_, _| ControlFlow::Continue(()))?;
+        }
+        gather(ranks, &mut parts, |rank| share(count, rank, ranks.count()))?;
+        let nats_per_char = parts.iter().fold(0.0, |total, part| total + part) / n as f64;
         self.schedule.observe(nats_per_char);
         if nats_per_char.is_finite() && self.best.is_none_or(|(_, least)| nats_per_char < least) {
             self.best = Some((self.step, nats_per_char));
@@ -309,7 +355,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
     /// The model; its tape is that of the last window.
     pub fn model(&self) -> &Model<T> {
-        &self.model
+        self.shards[0].model()
     }
 
     /// The parameters that are trained, as [`Model::layout`] says.
@@ -324,7 +370,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
 
     /// The gradient of the last step, laid out as the parameters, as the optimizer saw it.
     pub fn grads(&self) -> &[T] {
-        &self.grads
+        self.grads.sum()
     }
 
     /// Whether a run that diverges goes back to an earlier state.
@@ -348,7 +394,26 @@ impl<'e, T: Dtype> Trainer<'e, T> {
     /// Where [`weights`](Self::weights) are, to be overwritten.
     pub(crate) fn weights_mut(&mut self) -> (&Layout, &mut [T]) {
         let weights = if self.average.is_empty() { &mut self.theta } else { &mut self.average };
-        (self.model.layout(), weights)
+        (self.shards[0].model().layout(), weights)
+    }
+
+    /// Completes the carried state by that of other ranks' lanes.
+    pub(crate) fn gather_state(&mut self) -> Result<(), Error> {
+        let (hidden_size, batch_size) =
+            (self.model().dims().hidden_size, self.windows.rule().batch_size);
+        let (ranks, shards) = (self.ranks, self.losses.len());
+        let each = batch_size / shards * hidden_size;
+        let part = |rank| {
+            let own = share(shards, rank, ranks.count());
+            own.start * each..own.end * each
+        };
+        let mut vectors = self.state.chunks_exact_mut(batch_size * hidden_size);
+        vectors.try_for_each(|vector| gather(ranks, vector, part))
+    }
+
+    /// The processes that train together.
+    pub(crate) fn ranks(&self) -> &'e dyn Ranks {
+        self.ranks
     }
 
     /// All that training changes, but for [`weights`](Self::weights) and what [`Head`] has, under the
@@ -369,12 +434,12 @@ impl<'e, T: Dtype> Trainer<'e, T> {
                 slots.push(Slot::flat(format!("optimizer.transform.{index}.{name}"), values));
             }
         }
-        let dims = self.model.dims();
-        let mut rest = &mut self.state[..];
-        for (name, range) in self.model.states() {
-            let (values, behind) = rest.split_at_mut(range.len());
-            rest = behind;
-            let (name, shape) = (format!("state.{name}"), vec![dims.batch_size, dims.hidden_size]);
+        let rule = self.windows.rule();
+        let model = self.shards[0].model();
+        let (batch_size, hidden_size) = (rule.batch_size, model.dims().hidden_size);
+        let vectors = self.state.chunks_exact_mut(batch_size * hidden_size);
+        for ((name, _), values) in model.states().into_iter().zip(vectors) {
+            let (name, shape) = (format!("state.{name}"), vec![batch_size, hidden_size]);
             slots.push(Slot { name, shape, place: Place::Values(values) });
         }
         slots.push(Slot::number("state.smooth_nats_per_char", &mut self.smooth_nats_per_char));

@@ -228,7 +228,12 @@ impl<T: Real> Model<T> {
 
     /// A state of zeros. Where the initial state is learned, [`Window::resets`] is what asks for it.
     pub fn zero_state(&self) -> Vec<T> {
-        vec![T::ZERO; self.layers.last().map_or(0, |stacked| stacked.state.end)]
+        vec![T::ZERO; self.state_len()]
+    }
+
+    /// Number of values of the flat state.
+    pub fn state_len(&self) -> usize {
+        self.layers.last().map_or(0, |stacked| stacked.state.end)
     }
 
     /// The state of one lane out of `state`, as a model of one lane has it.

@@ -210,7 +210,7 @@ impl Run<'_> {
 }
 
 /// The files of a run that depend on nothing but config, seed and text.
-fn files(run: &Path) -> std::io::Result<Files> {
+pub fn files(run: &Path) -> std::io::Result<Files> {
     let mut files = Files::new();
     for directory in ["", "checkpoints"] {
         for entry in fs::read_dir(run.join(directory))? {

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use data_io::Unit;
+use experiment::ranks::Ranks;
 use experiment::{
     Checkpoint, Error, Event, Experiment, Flow, Measuring, Observer, Outcome, Parts, Permitted,
-    Resumed, RunDir, Yardsticks, counted, duration, open_config, open_run, train_from,
+    Resumed, RunDir, Yardsticks, agree, counted, duration, open_config, open_run, train_from,
 };
 
 use crate::args::{ChangedArgs, HowArgs, ResumeArgs, RunArgs};
@@ -18,30 +19,46 @@ use crate::{Console, Failure};
 /// Where runs are that nobody gave a place.
 pub const RUNS: &str = "runs";
 
-pub fn run(args: &RunArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
+pub fn run(
+    args: &RunArgs,
+    parts: &Parts,
+    ranks: &dyn Ranks,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let document = open_config(&args.config, &args.overrides)?;
     let mut experiment = Experiment::prepare(&document, parts)?;
+    // Before there is a directory.
+    agree(&experiment, ranks)?;
     let signals = watch_signals()?;
     if args.resume {
         let named = || Path::new(RUNS).join(experiment.name());
         let path = args.out.clone().unwrap_or_else(named);
         let permitted = permitted(args.changed, Vec::new());
-        return go_on(&path, &mut experiment, &permitted, args.how, signals, console);
+        return go_on(&path, &mut experiment, &permitted, args.how, signals, ranks, console);
+    }
+    if ranks.rank() != 0 {
+        return follow(&mut experiment, None, args.how, signals, ranks);
     }
     let run = match &args.out {
         Some(path) => RunDir::create(path, &experiment)?,
         None => RunDir::create_in(Path::new(RUNS), &experiment)?,
     };
-    train(&mut experiment, run, None, args.how, signals, console)
+    train(&mut experiment, run, None, args.how, signals, ranks, console)
 }
 
-pub fn resume(args: &ResumeArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
+pub fn resume(
+    args: &ResumeArgs,
+    parts: &Parts,
+    ranks: &dyn Ranks,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let document = open_run(&args.run, &args.overrides)?;
     let mut experiment = Experiment::prepare(&document, parts)?;
+    agree(&experiment, ranks)?;
     let signals = watch_signals()?;
     let key = |set: &String| set.split('=').next().unwrap_or_default().trim().to_owned();
     let permitted = permitted(args.changed, args.overrides.iter().map(key).collect());
-    go_on(&args.run, &mut experiment, &permitted, args.how, signals, console)
+    go_on(&args.run, &mut experiment, &permitted, args.how, signals, ranks, console)
 }
 
 fn permitted(changed: ChangedArgs, keys: Vec<String>) -> Permitted {
@@ -54,8 +71,13 @@ fn go_on(
     permitted: &Permitted,
     how: HowArgs,
     signals: &Signals,
+    ranks: &dyn Ranks,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
+    if ranks.rank() != 0 {
+        let checkpoint = Checkpoint::of_first(None, ranks)?;
+        return follow(experiment, checkpoint, how, signals, ranks);
+    }
     let Resumed { run, checkpoint, damaged } = RunDir::resume(path, experiment, permitted)?;
     for error in &damaged {
         let (place, error) = (printable(&error.place()), printable(&error.to_string()));
@@ -70,7 +92,28 @@ fn go_on(
         let _ =
             writeln!(console.err, "{path}: no checkpoint yet, so the run starts at its first step");
     }
-    train(experiment, run, checkpoint, how, signals, console)
+    let checkpoint = Checkpoint::of_first(checkpoint, ranks)?;
+    train(experiment, run, checkpoint, how, signals, ranks, console)
+}
+
+/// Trains with the first rank, which alone writes and speaks.
+fn follow(
+    experiment: &mut Experiment,
+    checkpoint: Option<Checkpoint>,
+    how: HowArgs,
+    mut signals: &Signals,
+    ranks: &dyn Ranks,
+) -> Result<(), Failure> {
+    experiment.set_threads(how.threads.unwrap_or_else(all_threads));
+    let outcome = train_from(experiment, checkpoint.as_ref(), ranks, &mut [&mut signals])?;
+    match signals.received().filter(|_| outcome.stopped) {
+        Some(signal) => Err(Failure::Signal(signal)),
+        None => Ok(()),
+    }
+}
+
+fn all_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn train(
@@ -79,10 +122,10 @@ fn train(
     checkpoint: Option<Checkpoint>,
     how: HowArgs,
     mut signals: &Signals,
+    ranks: &dyn Ranks,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    experiment.set_threads(how.threads.unwrap_or(all));
+    experiment.set_threads(how.threads.unwrap_or_else(all_threads));
     let path = run.path().to_owned();
     let first = checkpoint.as_ref().map_or(0, Checkpoint::step);
     let start = Instant::now();
@@ -95,7 +138,7 @@ fn train(
     }
     let mut shown = Shown { progress: &mut progress, measuring: &mut measuring, is_said: false };
     let observers: &mut [&mut dyn Observer] = &mut [&mut run, &mut shown, &mut signals];
-    let result = train_from(experiment, checkpoint.as_ref(), observers);
+    let result = train_from(experiment, checkpoint.as_ref(), ranks, observers);
     let (trained, is_said) = (start.elapsed(), shown.is_said);
     let written = progress.finish(&result, signals.received());
     let outcome = result?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
 use data_io::{Unit, durable};
+use experiment::ranks::{Ranks, tell};
 use experiment::{
     Axis, Ended, Error, Parts, Record, Standing, Sweep, SweepEvent, combinations, duration,
     is_free, open_config,
@@ -40,6 +41,10 @@ a table, the best run first, and report.html lays the best eight over each other
 With --halving all runs get a part of their steps, the better half of them twice as many, and so on to
 the end: eight runs cost as much as three or four. A schedule still has all its steps before it.
 
+On many machines: mpirun, with a program built for it (docs/scaling.md), deals the runs among its
+processes; and a job array runs --task-index K --task-count N, each of whose N tasks takes every Nth run.
+When all have ended, --resume without them writes the table and the report.
+
 Ctrl-C ends the runs that are going on with a checkpoint each, and --resume goes on with all of it.
 
 --json writes {runs}: for each one run, set (the keys), best_nats_per_char, best_step, step, secs,
@@ -62,6 +67,12 @@ pub struct SweepArgs {
     /// Give up the worse half of the runs early, again and again
     #[arg(long)]
     pub halving: bool,
+    /// Run only every Nth combination from this one on, the first being 0: a task of a job array
+    #[arg(long, value_name = "K", requires = "task_count", conflicts_with_all = ["halving", "resume"])]
+    pub task_index: Option<usize>,
+    /// Number of tasks
+    #[arg(long, value_name = "N", requires = "task_index", value_parser = threads, allow_negative_numbers = true)]
+    pub task_count: Option<usize>,
     /// Runs at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads, allow_negative_numbers = true)]
     pub jobs: usize,
@@ -76,17 +87,29 @@ pub struct SweepArgs {
     pub quiet: bool,
 }
 
-pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(), Failure> {
+pub fn run(
+    args: &SweepArgs,
+    parts: &Parts,
+    ranks: &dyn Ranks,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let runs: usize = args.grid.iter().map(|axis| axis.values.len()).product();
     if MOST_RUNS < runs {
         return Err(too_many(runs).into());
     }
+    // So that a config that is not there is the first thing to be said.
+    open_config(&args.config, &args.overrides)?;
+    let mut combinations = combinations(&args.grid);
+    if let Some((index, count)) = args.task_index.zip(args.task_count) {
+        check_task(index, count, runs)?;
+        combinations = combinations.into_iter().skip(index).step_by(count).collect();
+    }
     let sweep = Sweep {
         config: args.config.clone(),
         overrides: args.overrides.clone(),
-        combinations: combinations(&args.grid),
-        root: root(args)?,
+        combinations,
+        root: root(args, ranks)?,
         jobs: args.jobs,
         threads: args.threads.unwrap_or((all / args.jobs).max(1)),
         halving: args.halving,
@@ -100,6 +123,7 @@ pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result
                 writeln!(err, "warning: {}  {}", name(index), printable(&what))
             }
             _ if args.quiet => Ok(()),
+            SweepEvent::Rung { .. } if ranks.rank() != 0 => Ok(()),
             SweepEvent::Rung { runs: 1, step } => writeln!(err, "one run to step {step}"),
             SweepEvent::Rung { runs, step } => writeln!(err, "{runs} runs to step {step}"),
             SweepEvent::Eval { index, step, nats_per_char, unit } => {
@@ -116,12 +140,17 @@ pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result
         };
     };
     let place = shell_word(&sweep.root.display().to_string());
-    let Some(standings) = sweep.run(parts, &|| signals.received().is_some(), &mut hear)? else {
-        let signal = signals.received().expect("nothing else stops a sweep");
+    let Some(standings) = sweep.run(parts, ranks, &|| signals.received().is_some(), &mut hear)?
+    else {
+        // Another rank's, if it is not ours.
+        let Some(signal) = signals.received() else { return Ok(()) };
         let _ =
             writeln!(console.err, "{}: saved; go on with --out {place} --resume", signal.name());
         return Err(Failure::Signal(signal));
     };
+    if ranks.rank() != 0 {
+        return Ok(());
+    }
     let rows: Vec<_> = standings.iter().map(|standing| Row::of(standing, &sweep)).collect();
     let written = match args.json {
         true => writeln!(console.out, "{}", json!({ "runs": rows })),
@@ -131,6 +160,9 @@ pub fn run(args: &SweepArgs, parts: &Parts, console: &mut Console<'_>) -> Result
         }
     };
     written.and_then(|()| console.out.flush()).map_err(Failure::Output)?;
+    if args.task_index.is_some() {
+        return Ok(());
+    }
     let page = write_report(&standings, &sweep, parts)?;
     if !args.quiet {
         let _ = writeln!(console.err, "{}", shell_word(&page.display().to_string()));
@@ -146,16 +178,35 @@ fn too_many(runs: usize) -> Error {
     }
 }
 
-/// The directory of the sweep.
-fn root(args: &SweepArgs) -> Result<PathBuf, Error> {
-    // So that a config that is not there is the first thing to be said.
-    open_config(&args.config, &args.overrides)?;
+fn check_task(index: usize, count: usize, runs: usize) -> Result<(), Error> {
+    if index < count && index < runs {
+        return Ok(());
+    }
+    let (tasks, last) = (count.min(runs), count.min(runs) - 1);
+    Err(Error::Argument {
+        place: "--task-index".into(),
+        message: format!("task {index} of {count} has nothing to do among {runs} runs"),
+        help: format!("number the tasks from 0 to {last}, with --task-count {tasks}"),
+    })
+}
+
+/// The directory of the sweep: what the first rank finds, for all of them. The tasks of a job array know
+/// nothing of each other and share one.
+fn root(args: &SweepArgs, ranks: &dyn Ranks) -> Result<PathBuf, Error> {
+    let first = (ranks.rank() == 0).then(|| free_root(args)).transpose()?;
+    let path = first.clone().unwrap_or_default().into_os_string().into_encoded_bytes();
+    let said = tell(ranks, path)?;
+    Ok(first.unwrap_or_else(|| String::from_utf8_lossy(&said[0]).into_owned().into()))
+}
+
+fn free_root(args: &SweepArgs) -> Result<PathBuf, Error> {
     let stem = args.config.file_stem().unwrap_or_default().to_string_lossy();
     let named = Path::new(RUNS).join(format!("{stem}-sweep"));
+    let goes_on = args.resume || args.task_index.is_some();
     match &args.out {
-        Some(path) if args.resume || is_free(path) => Ok(path.clone()),
+        Some(path) if goes_on || is_free(path) => Ok(path.clone()),
         Some(path) => Err(Error::RunExists { path: path.clone() }),
-        None if args.resume => Ok(named),
+        None if goes_on => Ok(named),
         None => {
             let numbered = (2..).map(|n| named.with_file_name(format!("{stem}-sweep-{n}")));
             let mut paths = std::iter::once(named.clone()).chain(numbered);

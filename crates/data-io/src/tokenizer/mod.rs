@@ -91,6 +91,12 @@ pub struct Unit {
     pub short: &'static str,
 }
 
+impl Default for Unit {
+    fn default() -> Self {
+        Self::CHARACTER
+    }
+}
+
 impl Unit {
     /// Where each symbol is a character.
     pub const CHARACTER: Self = Self { one: "character", many: "characters", short: "char" };
