@@ -53,7 +53,16 @@ pub fn main_with(register: impl FnOnce(&mut Parts)) -> ExitCode {
     #[cfg(feature = "mpi")]
     return dist::launch(|ranks| run_process(&parts, ranks));
     #[cfg(not(feature = "mpi"))]
-    run_process(&parts, &Alone).into()
+    {
+        let size = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].map(|name| std::env::var(name).ok());
+        if size.into_iter().flatten().any(|size| size != "1") {
+            eprintln!(
+                "warning: started as one of many by an MPI launcher, but built without the feature \
+                 `mpi`: each of them does the same on its own"
+            );
+        }
+        run_process(&parts, &Alone).into()
+    }
 }
 
 fn run_process(parts: &Parts, ranks: &dyn Ranks) -> u8 {
@@ -89,7 +98,8 @@ pub fn run_among(
 ) -> u8 {
     let result = match Args::try_parse_from(args) {
         Ok(args) => run_command(args.command, parts, ranks, console),
-        Err(_) if ranks.rank() != 0 => return 2,
+        // The first says it.
+        Err(error) if ranks.rank() != 0 => return if error.use_stderr() { 2 } else { 0 },
         Err(error) if !error.use_stderr() => {
             write!(console.out, "{error}").map_err(Failure::Output)
         }

@@ -3,16 +3,16 @@
 //! `mpirun` gives a job the exit code of the first process that ended badly, and for one that was killed
 //! that is its signal, not a failure of ours. So the process that the launcher starts is not the rank: it
 //! starts the rank as its child and waits, and when the child is killed it says so and ends with exit code 1.
+//! The child has a process group of its own and gets signals from its parent alone, so each of them once.
 
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::{env, io};
+use std::{env, io, thread};
 
 use experiment::ranks::{Alone, Ranks};
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::MpiRanks;
 
@@ -43,20 +43,26 @@ pub fn launch(program: impl FnOnce(&dyn Ranks) -> u8) -> ExitCode {
 
 /// Starts the same command line as a child, and gives its exit code.
 fn wait_for_child(rank: &str) -> io::Result<ExitCode> {
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // The launcher sends it to the child too, which ends in order.
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
-    }
-    let mut child = Command::new(env::current_exe()?);
-    child.args(env::args_os().skip(1)).env(WAITING, std::process::id().to_string());
-    let status = child.status()?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut command = Command::new(env::current_exe()?);
+    command.args(env::args_os().skip(1)).env(WAITING, std::process::id().to_string());
+    let mut child = command.process_group(0).spawn()?;
+    let process = Pid::from_child(&child);
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let signal = Signal::from_named_raw(signal).expect("one of three");
+            // It may have ended.
+            let _ = kill_process(process, signal);
+        }
+    });
+    let status = child.wait()?;
     match (status.code(), status.signal()) {
         (Some(code), _) => Ok((code as u8).into()),
         (None, signal) => {
             let name = signal.and_then(signal_hook::low_level::signal_name).unwrap_or("a signal");
             eprintln!(
                 "error: rank {rank}: ended by {name}, and with it the job; what is saved is whole\n\
-                 help: go on from the last checkpoint with resume, on any number of ranks"
+                 help: a run goes on from its last checkpoint with resume, on any number of ranks"
             );
             Ok(ExitCode::FAILURE)
         }

@@ -70,7 +70,7 @@ impl MpiRanks {
         let error = Error::Ranks { rank: others[0], what: "no answer".into() };
         let others: Vec<_> = others.iter().map(usize::to_string).collect();
         eprintln!(
-            "error: rank {}: told to end, and no answer from rank {}; what is saved is whole\nhelp: {}",
+            "error: rank {}: told to end, and no answer from rank {}\nhelp: {}",
             self.rank(),
             others.join(" and rank "),
             error.help().unwrap_or_default()

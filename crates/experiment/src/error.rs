@@ -409,7 +409,7 @@ impl Error {
                 "give every rank the same files, the same options and the same version of this program".into()
             }
             Self::Ranks { .. } => {
-                "go on from the last checkpoint with resume, on any number of ranks".into()
+                "see what that rank says; a run that had begun goes on with resume, on any number of ranks".into()
             }
             Self::ConfigChanged { .. } => {
                 "take the changes back with --set, go on with them with --allow-changed-config, or begin a new \

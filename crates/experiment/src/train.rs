@@ -62,15 +62,21 @@ pub fn agree(experiment: &Experiment, ranks: &dyn Ranks) -> Result<(), Error> {
     if ranks.count() == 1 {
         return Ok(());
     }
-    let (shards, count) = (experiment.config().train.shards.get() as usize, ranks.count());
+    let train = &experiment.config().train;
+    let (shards, lanes) = (train.shards.as_usize(), train.batch_size.as_usize());
+    let count = ranks.count();
     if shards < count {
         return Err(Error::Config {
             file: experiment.name().to_owned(),
             place: None,
             message: format!("{count} ranks for train.shards = {shards}: each needs one"),
-            help: Some(format!(
-                "start fewer, or --set train.shards={count}, a divisor of batch_size"
-            )),
+            help: Some(match lanes.is_multiple_of(count) {
+                true => format!("start fewer, or --set train.shards={count}"),
+                false => format!(
+                    "start fewer, or --set train.shards={count} --set train.batch_size={}",
+                    lanes.next_multiple_of(count)
+                ),
+            }),
         });
     }
     let digest = |text: &str| *blake3::hash(text.as_bytes()).as_bytes();

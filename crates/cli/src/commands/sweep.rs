@@ -118,34 +118,34 @@ pub fn run(
     let name = |index: usize| printable(&sweep.combinations[index].name);
     let err = &mut *console.err;
     let mut hear = |event| {
-        let _ = match event {
+        let line = match event {
             SweepEvent::Damaged { index, what } => {
-                writeln!(err, "warning: {}  {}", name(index), printable(&what))
+                format!("warning: {}  {}\n", name(index), printable(&what))
             }
-            _ if args.quiet => Ok(()),
-            SweepEvent::Rung { .. } if ranks.rank() != 0 => Ok(()),
-            SweepEvent::Rung { runs: 1, step } => writeln!(err, "one run to step {step}"),
-            SweepEvent::Rung { runs, step } => writeln!(err, "{runs} runs to step {step}"),
+            _ if args.quiet => return,
+            SweepEvent::Rung { .. } if ranks.rank() != 0 => return,
+            SweepEvent::Rung { runs: 1, step } => format!("one run to step {step}\n"),
+            SweepEvent::Rung { runs, step } => format!("{runs} runs to step {step}\n"),
             SweepEvent::Eval { index, step, nats_per_char, unit } => {
-                writeln!(
-                    err,
-                    "{}  step {step}  validation {}",
-                    name(index),
-                    loss(nats_per_char, unit)
-                )
+                let loss = loss(nats_per_char, unit);
+                format!("{}  step {step}  validation {loss}\n", name(index))
             }
             SweepEvent::Reached(standing) => {
-                writeln!(err, "{}  {}", name(standing.index), so_far(&standing))
+                format!("{}  {}\n", name(standing.index), so_far(&standing))
             }
         };
+        // At once, for other ranks may write here too.
+        let _ = err.write_all(line.as_bytes());
     };
     let place = shell_word(&sweep.root.display().to_string());
     let Some(standings) = sweep.run(parts, ranks, &|| signals.received().is_some(), &mut hear)?
     else {
         // Another rank's, if it is not ours.
         let Some(signal) = signals.received() else { return Ok(()) };
-        let _ =
-            writeln!(console.err, "{}: saved; go on with --out {place} --resume", signal.name());
+        if ranks.rank() == 0 {
+            let name = signal.name();
+            let _ = writeln!(console.err, "{name}: saved; go on with --out {place} --resume");
+        }
         return Err(Failure::Signal(signal));
     };
     if ranks.rank() != 0 {
