@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use yardstick::{Text, ngrams, xz};
 
 use crate::error::failed;
+use crate::ranks::{Ranks, any, tell};
 use crate::{Error, Event, Experiment, Flow, Observer, SplitText};
 
 /// The file of a run directory that has them.
@@ -210,20 +211,59 @@ impl Material {
     }
 
     fn measure(self) -> Yardsticks {
-        let Self { ground, train, held_out, train_bytes, held_out_bytes } = self;
-        let n_symbols = held_out.ids.len() as f64;
+        let (ngrams, xz) = (self.ngrams(), self.xz());
+        Yardsticks {
+            uniform: libm::log(self.ground.vocab_size as f64),
+            ngrams,
+            xz,
+            ground: self.ground,
+        }
+    }
+
+    fn ngrams(&self) -> Vec<NGramLoss> {
         let loss = |of: yardstick::NGram| NGramLoss {
             order: of.order,
             witten_bell: of.witten_bell,
             kneser_ney: of.kneser_ney,
         };
-        let ngrams = ngrams(&train, &held_out, ground.vocab_size, MAX_ORDER);
-        Yardsticks {
-            uniform: libm::log(ground.vocab_size as f64),
-            ngrams: ngrams.into_iter().map(loss).collect(),
-            xz: xz(&train_bytes, &held_out_bytes) / n_symbols,
-            ground,
-        }
+        let Self { ground, train, held_out, .. } = self;
+        ngrams(train, held_out, ground.vocab_size, MAX_ORDER).into_iter().map(loss).collect()
+    }
+
+    fn xz(&self) -> f64 {
+        xz(&self.train_bytes, &self.held_out_bytes) / self.held_out.ids.len() as f64
+    }
+
+    /// What one of some ranks measures: n-grams the first, compression the last.
+    fn measure_as(self, rank: usize, count: usize) -> Measured {
+        let ngrams = (rank == 0).then(|| self.ngrams());
+        let xz = (rank + 1 == count).then(|| self.xz());
+        Measured { ngrams, xz, ground: self.ground }
+    }
+}
+
+/// What a rank has measured.
+#[derive(Debug, Serialize, Deserialize)]
+struct Measured {
+    ground: Ground,
+    ngrams: Option<Vec<NGramLoss>>,
+    xz: Option<f64>,
+}
+
+impl Measured {
+    /// All of it, of which each rank has some.
+    fn complete(self, ranks: &dyn Ranks) -> Result<Yardsticks, Error> {
+        let said = tell(ranks, serde_json::to_vec(&self).expect("numbers"))?;
+        let said = said.iter().map(|bytes| serde_json::from_slice::<Self>(bytes));
+        let said: Vec<_> = said.map(|measured| measured.expect("what a rank says")).collect();
+        let ngrams = said.iter().find_map(|measured| measured.ngrams.clone());
+        let xz = said.iter().find_map(|measured| measured.xz);
+        Ok(Yardsticks {
+            uniform: libm::log(self.ground.vocab_size as f64),
+            ngrams: ngrams.expect("the first has them"),
+            xz: xz.expect("the last has it"),
+            ground: self.ground,
+        })
     }
 }
 
@@ -237,19 +277,21 @@ fn read(text: &Excerpt<'_>, first: usize, len: usize) -> Result<Text, TextError>
 
 /// Has a run's yardsticks measured while it trains, and writes them into its directory.
 ///
-/// They need nothing of the run but its text, and the run nothing of them.
+/// They need nothing of the run but its text, and the run nothing of them. Ranks share them, and the first
+/// one's directory gets them.
 pub struct Measuring<'e> {
     experiment: &'e Experiment,
+    ranks: &'e dyn Ranks,
     run: PathBuf,
-    thread: Option<JoinHandle<Yardsticks>>,
+    thread: Option<JoinHandle<Measured>>,
     yardsticks: Option<Yardsticks>,
 }
 
 impl<'e> Measuring<'e> {
-    /// Of the run of an experiment in a directory. Without a validation loss to compare there will be
+    /// Of the run of an experiment in a directory, which the first rank alone uses. Without a validation loss to compare there will be
     /// none.
-    pub fn new(run: &Path, experiment: &'e Experiment) -> Self {
-        Self { experiment, run: run.to_owned(), thread: None, yardsticks: None }
+    pub fn new(run: &Path, experiment: &'e Experiment, ranks: &'e dyn Ranks) -> Self {
+        Self { experiment, ranks, run: run.to_owned(), thread: None, yardsticks: None }
     }
 
     /// The yardsticks, once they are there.
@@ -262,18 +304,21 @@ impl<'e> Measuring<'e> {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Waits until they are there.
+    /// Waits until they are there. Every rank has to, or none.
     ///
     /// # Errors
-    /// If they cannot be written.
+    /// If they cannot be written, or a rank is gone.
     pub fn wait(&mut self) -> Result<Option<&Yardsticks>, Error> {
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(yardsticks)) => {
-                let path = self.run.join(YARDSTICKS);
-                let mut text = serde_json::to_string_pretty(&yardsticks).expect("a struct");
-                text.push('\n');
-                durable::replace(&path, text.as_bytes())
-                    .map_err(|source| failed(&path, "write", source))?;
+            Some(Ok(measured)) => {
+                let yardsticks = measured.complete(self.ranks)?;
+                if self.ranks.rank() == 0 {
+                    let path = self.run.join(YARDSTICKS);
+                    let mut text = serde_json::to_string_pretty(&yardsticks).expect("a struct");
+                    text.push('\n');
+                    durable::replace(&path, text.as_bytes())
+                        .map_err(|source| failed(&path, "write", source))?;
+                }
                 self.yardsticks = Some(yardsticks);
             }
             Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -291,12 +336,15 @@ impl Observer for Measuring<'_> {
             return Ok(());
         }
         let ground = Ground::of(text, &held_out)?;
-        self.yardsticks = Yardsticks::of_run(&self.run, &ground);
-        if self.yardsticks.is_none() && self.experiment.config().is_ever_evaluated() {
+        let is_first = self.ranks.rank() == 0;
+        self.yardsticks = is_first.then(|| Yardsticks::of_run(&self.run, &ground)).flatten();
+        let are_there = any(self.ranks, self.yardsticks.is_some())?;
+        if !are_there && self.experiment.config().is_ever_evaluated() {
             let material = Material::read(text, &held_out, ground)?;
             let thread = thread::Builder::new().name("yardsticks".into());
             // It is left alone when the process ends before it does.
-            let started = thread.spawn(|| material.measure());
+            let (rank, count) = (self.ranks.rank(), self.ranks.count());
+            let started = thread.spawn(move || material.measure_as(rank, count));
             let started = started
                 .map_err(|source| failed(&self.run, "start a thread for yardsticks", source))?;
             self.thread = Some(started);
@@ -305,7 +353,9 @@ impl Observer for Measuring<'_> {
     }
 
     fn observe(&mut self, _: &Event<'_>) -> Result<Flow, Error> {
-        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+        // Others may not be there yet.
+        let is_alone = self.ranks.count() == 1;
+        if is_alone && self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
             self.wait()?;
         }
         Ok(Flow::GoOn)

@@ -105,7 +105,12 @@ fn follow(
     ranks: &dyn Ranks,
 ) -> Result<(), Failure> {
     experiment.set_threads(how.threads.unwrap_or_else(all_threads));
-    let outcome = train_from(experiment, checkpoint.as_ref(), ranks, &mut [&mut signals])?;
+    let mut measuring = Measuring::new(Path::new(""), experiment, ranks);
+    let observers: &mut [&mut dyn Observer] = &mut [&mut measuring, &mut signals];
+    let outcome = train_from(experiment, checkpoint.as_ref(), ranks, observers)?;
+    if !outcome.stopped {
+        measuring.wait()?;
+    }
     match signals.received().filter(|_| outcome.stopped) {
         Some(signal) => Err(Failure::Signal(signal)),
         None => Ok(()),
@@ -129,7 +134,7 @@ fn train(
     let path = run.path().to_owned();
     let first = checkpoint.as_ref().map_or(0, Checkpoint::step);
     let start = Instant::now();
-    let mut measuring = Measuring::new(&path, experiment);
+    let mut measuring = Measuring::new(&path, experiment, ranks);
     let mut progress = Progress::new(console, how, experiment, checkpoint.as_ref());
     if let Err(error) = progress.begin(&path, experiment, first) {
         // Nobody would see what it does.
