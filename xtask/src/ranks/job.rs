@@ -213,7 +213,9 @@ impl Scene {
         match (code, start) {
             (Some(1), Some(start)) if said.contains(&expected) => Ok((start.elapsed(), run)),
             // It was over sooner than before; a little earlier will do.
-            (Some(0), _) => self.killed(ranks, rank, moment.mul_f64(0.8), most),
+            (Some(0), _) if Duration::from_millis(10) < moment => {
+                self.killed(ranks, rank, moment.mul_f64(0.8), most)
+            }
             (code, _) => Err(format!("exit code {code:?}, no {expected:?}: {said}")),
         }
     }
@@ -254,15 +256,22 @@ fn ended(
 
 /// The process that trains as a rank: a child of the one that the launcher started.
 fn process_of(launcher: &Child, rank: usize) -> Option<u32> {
-    let children = |process: u32| -> Vec<u32> {
-        let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
-        let list = list.unwrap_or_default();
-        list.split_whitespace().filter_map(|number| number.parse().ok()).collect()
-    };
-    let is_it = |process: &u32| {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parents: Vec<(u32, u32)> =
+        processes.filter_map(|process| Some((process, parent(process)?))).collect();
+    let children = |of: u32| parents.iter().filter(move |(_, parent)| *parent == of);
+    let is_it = |process: u32| {
         let variables = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
-        let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
-        variables.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+        let wanted = ["OMPI_COMM_WORLD_RANK", "PMI_RANK"].map(|name| format!("{name}={rank}"));
+        let mut variables = variables.split(|byte| *byte == 0);
+        variables.any(|variable| wanted.iter().any(|wanted| wanted.as_bytes() == variable))
     };
-    children(launcher.id()).into_iter().filter(is_it).flat_map(children).next()
+    let mut started = children(launcher.id()).filter(|(process, _)| is_it(*process));
+    started.find_map(|(process, _)| children(*process).next()).map(|(process, _)| *process)
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
