@@ -15,7 +15,7 @@ use crate::config::{Mode, OnDivergence};
 use crate::evaluator::Evaluator;
 use crate::ranks::{Alone, Ranks, Tree, complete, gather, share};
 use crate::shard::Shard;
-use crate::{Dtype, Error, Experiment};
+use crate::{Dtype, Error, Experiment, build_model};
 
 /// What one step of training did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,7 +97,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             .map(|index| Shard::new(experiment, index))
             .collect();
         let model = shards.first().expect("a shard for each rank").model();
-        let (layout, state_len) = (model.layout(), model.zero_state().len() * all);
+        let (layout, state_len) = (model.layout(), model.state_len() * all);
         let theta: Vec<T> = experiment.initial().iter().map(|value| T::from_f64(*value)).collect();
         let transform = |part: &registry::Chosen<_>| T::transform(&**part, layout, rule.seed);
         Self {
@@ -118,7 +118,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             rollbacks: 0,
             good: None,
             sampling: Sampling {
-                generator: Generator::new(crate::build_model(config, Mode::Read, vocab_size, 1, 1))
+                generator: Generator::new(build_model(config, Mode::Read, vocab_size, 1, 1))
                     .separated_by(config.separator(experiment.tokenizer())),
                 rng: stream(rule.seed, Stream::Sample),
             },

@@ -124,6 +124,10 @@ impl Yardsticks {
         Ok(())
     }
 
+    fn of(ground: Ground, ngrams: Vec<NGramLoss>, xz: f64) -> Self {
+        Self { uniform: libm::log(ground.vocab_size as f64), ngrams, xz, ground }
+    }
+
     /// Those that a run left behind.
     pub fn read(run: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(run.join(YARDSTICKS)).ok()?).ok()
@@ -212,12 +216,7 @@ impl Material {
 
     fn measure(self) -> Yardsticks {
         let (ngrams, xz) = (self.ngrams(), self.xz());
-        Yardsticks {
-            uniform: libm::log(self.ground.vocab_size as f64),
-            ngrams,
-            xz,
-            ground: self.ground,
-        }
+        Yardsticks::of(self.ground, ngrams, xz)
     }
 
     fn ngrams(&self) -> Vec<NGramLoss> {
@@ -258,12 +257,8 @@ impl Measured {
         let said: Vec<_> = said.map(|measured| measured.expect("what a rank says")).collect();
         let ngrams = said.iter().find_map(|measured| measured.ngrams.clone());
         let xz = said.iter().find_map(|measured| measured.xz);
-        Ok(Yardsticks {
-            uniform: libm::log(self.ground.vocab_size as f64),
-            ngrams: ngrams.expect("the first has them"),
-            xz: xz.expect("the last has it"),
-            ground: self.ground,
-        })
+        let (ngrams, xz) = (ngrams.expect("the first has them"), xz.expect("the last has it"));
+        Ok(Yardsticks::of(self.ground, ngrams, xz))
     }
 }
 
@@ -288,8 +283,8 @@ pub struct Measuring<'e> {
 }
 
 impl<'e> Measuring<'e> {
-    /// Of the run of an experiment in a directory, which the first rank alone uses. Without a validation loss to compare there will be
-    /// none.
+    /// Of the run of an experiment in a directory, which the first rank alone uses. Without a validation
+    /// loss to compare there will be none.
     pub fn new(run: &Path, experiment: &'e Experiment, ranks: &'e dyn Ranks) -> Self {
         Self { experiment, ranks, run: run.to_owned(), thread: None, yardsticks: None }
     }

@@ -11,6 +11,7 @@ use experiment::{
 };
 
 use crate::args::CheckArgs;
+use crate::commands::run::all_threads;
 use crate::failure::printable;
 use crate::{Console, Failure};
 
@@ -37,8 +38,7 @@ pub fn run(args: &CheckArgs, parts: &Parts, console: &mut Console<'_>) -> Result
         return Ok(());
     }
     console.out.flush().map_err(Failure::Output)?;
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.unwrap_or(all);
+    let threads = args.threads.unwrap_or_else(all_threads);
     experiment.set_threads(threads);
     let speed = Speed::measure(&experiment, MEASURING)?;
     print_time(&experiment, threads, speed, console.out).map_err(Failure::Output)

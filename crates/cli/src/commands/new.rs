@@ -10,7 +10,7 @@ use data_io::{Paths, TextError, durable};
 use experiment::{Error, Parts, Plan};
 
 use crate::args::threads;
-use crate::commands::run::{called, shell_word};
+use crate::commands::run::{all_threads, called, shell_word};
 use crate::failure::printable;
 use crate::{Console, Failure};
 
@@ -74,8 +74,7 @@ pub fn run(args: &NewArgs, parts: &Parts, console: &mut Console<'_>) -> Result<(
         check_place(&config, &files, args.force)?;
     }
 
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.unwrap_or(all);
+    let threads = args.threads.unwrap_or_else(all_threads);
     let plan = Plan::new(&config, &paths, args.budget, threads, parts).map_err(as_argument)?;
     if to_output {
         return console.out.write_all(plan.text().as_bytes()).map_err(Failure::Output);

@@ -117,7 +117,8 @@ fn follow(
     }
 }
 
-fn all_threads() -> usize {
+/// As many as the machine runs at once.
+pub fn all_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

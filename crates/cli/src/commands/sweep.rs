@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::threads;
-use crate::commands::run::{RUNS, shell_word, watch_signals};
+use crate::commands::run::{RUNS, all_threads, shell_word, watch_signals};
 use crate::failure::printable;
 use crate::progress::loss;
 use crate::{Console, Failure};
@@ -93,7 +93,6 @@ pub fn run(
     ranks: &dyn Ranks,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
     let runs: usize = args.grid.iter().map(|axis| axis.values.len()).product();
     if MOST_RUNS < runs {
         return Err(too_many(runs).into());
@@ -111,7 +110,7 @@ pub fn run(
         combinations,
         root: root(args, ranks)?,
         jobs: args.jobs,
-        threads: args.threads.unwrap_or((all / args.jobs).max(1)),
+        threads: args.threads.unwrap_or((all_threads() / args.jobs).max(1)),
         halving: args.halving,
     };
     let signals = watch_signals()?;
