@@ -93,18 +93,19 @@ impl<T: Real> Projection<T> {
         (part, norm.as_mut().map(|norm| norm.part_mut(rows)))
     }
 
-    /// The gradient by the weights, from that by `a`. Accumulates.
+    /// The gradient by the weights, from that by `a`. Accumulates; overwrites `block`.
     pub fn weight_gradient(
         &self,
         x: Input<'_, T>,
         da: ArrayView2<'_, T>,
         grads: &mut [T],
+        block: &mut Packed<T>,
         pool: &mut Pool,
     ) {
         let _phase = enter(Phase::WeightGradients);
         let grads = &mut grads[self.weights()];
         match x {
-            Input::Dense(x) => weight_gradient(x, da, grads, pool),
+            Input::Dense(x) => weight_gradient(x, da, grads, block, pool),
             Input::Ids(ids) => {
                 let da = da.to_slice().expect("rows are contiguous");
                 // Each thread has characters of its own.
@@ -125,15 +126,16 @@ impl<T: Real> Projection<T> {
     }
 }
 
-/// `grads ← grads + xᵀ·da`, the rows in order.
+/// `grads ← grads + xᵀ·da`, the rows in order. Overwrites `block`.
 pub(crate) fn weight_gradient<T: Real>(
     x: ArrayView2<'_, T>,
     da: ArrayView2<'_, T>,
     grads: &mut [T],
+    block: &mut Packed<T>,
     pool: &mut Pool,
 ) {
     let _phase = enter(Phase::WeightGradients);
-    gemm_tn_acc(x, da, matrix_mut(grads, x.ncols(), da.ncols()), pool);
+    gemm_tn_acc(x, da, matrix_mut(grads, x.ncols(), da.ncols()), block, pool);
 }
 
 /// What the projection of any rows of a window needs.

@@ -48,11 +48,6 @@ impl<T> DerefMut for Aligned<T> {
     }
 }
 
-/// An array, say, that begins a cache line wherever it is: on the stack, without an allocation.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub(crate) struct OnLine<A>(pub(crate) A);
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,13 +11,12 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
-use crate::aligned::OnLine;
-use crate::kernel::{Left, Pack, Product, ROW_BLOCK, Right, Store, WIDEST};
+use crate::kernel::{Left, Pack, Product, Right, Store};
 use crate::phase::{Phase, enter};
 use crate::pool::Pool;
-use crate::{Aligned, Real, prefetch};
+use crate::{Aligned, Real};
 
 /// A right-hand side `B [k, n]`, laid out for the kernel: one panel of columns after the other, each
 /// row by row.
@@ -43,6 +42,7 @@ impl<T: Real> Packed<T> {
     /// If `b` is not contiguous.
     #[track_caller]
     pub fn pack(&mut self, b: ArrayView2<'_, T>, pool: &mut Pool) {
+        let _phase = enter(Phase::Layout);
         self.lay_out(flat(&b, "B"), b.dim(), false, pool);
     }
 
@@ -52,12 +52,12 @@ impl<T: Real> Packed<T> {
     /// If `b` is not contiguous.
     #[track_caller]
     pub fn pack_transposed(&mut self, b: ArrayView2<'_, T>, pool: &mut Pool) {
+        let _phase = enter(Phase::Layout);
         self.lay_out(flat(&b, "B"), (b.ncols(), b.nrows()), true, pool);
     }
 
     /// Allocates only where it grows.
     fn lay_out(&mut self, b: &[T], (k, n): (usize, usize), is_transposed: bool, pool: &mut Pool) {
-        let _phase = enter(Phase::Layout);
         (self.k, self.n) = (k, n);
         let grid = T::grid();
         let len = grid.len(k, n);
@@ -72,9 +72,6 @@ impl<T: Real> Packed<T> {
         pool.each(panels, T::pack);
     }
 }
-
-/// Values of `f32` in a line of a cache.
-const LINE: usize = 16;
 
 /// Number of values that a [`Packed`] of a matrix `[k, n]` holds: `n` counts in whole panels.
 pub fn packed_len<T: Real>(k: usize, n: usize) -> usize {
@@ -196,140 +193,50 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Every chain starts at `C`.
+/// Rows of A and B that [`gemm_tn_acc`] multiplies at a time: few enough to stay in a cache while all
+/// of C takes them up. An interpreter has no time for so many.
+const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
+
+/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Every chain starts at `C`. Lays out some
+/// rows of B at a time in `block`, which it overwrites.
 ///
 /// # Panics
-/// If shapes do not fit, or `a`, `b` or a row of `c` is not contiguous.
+/// If shapes do not fit or a matrix is not contiguous.
 #[track_caller]
 pub fn gemm_tn_acc<T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
     mut c: ArrayViewMut2<'_, T>,
+    block: &mut Packed<T>,
     pool: &mut Pool,
 ) {
+    let (m, n) = c.dim();
     assert!(
-        a.nrows() == b.nrows() && c.dim() == (a.ncols(), b.ncols()),
+        a.nrows() == b.nrows() && (m, n) == (a.ncols(), b.ncols()),
         "Aᵀ·B: A is {:?}, B {:?}, C {:?}",
         a.dim(),
         b.dim(),
         c.dim()
     );
-    // Each thread lays out its columns of B and no others, in whole vectors.
-    let each = b.ncols().div_ceil(pool.threads()).max(1).next_multiple_of(16);
-    pool.each(c.axis_chunks_iter_mut(Axis(1), each).enumerate(), |(chunk, c)| {
-        // Rows and columns of B that are laid out at a time, and rows of C. Little costs little to set
-        // up; the more columns, the less often A is laid out anew, and the more rows, the less often B.
-        if a.nrows() <= 32 {
-            product_tn::<32, { 2 * WIDEST }, ROW_BLOCK, T>(a, b, c, chunk * each);
-        } else {
-            product_tn::<256, { 4 * WIDEST }, { 6 * ROW_BLOCK }, T>(a, b, c, chunk * each);
-        }
-    });
-}
-
-/// Those columns of `Aᵀ·B` that begin at `first`, as many as `c` has.
-#[track_caller]
-fn product_tn<const BLOCK: usize, const B_COLS: usize, const C_ROWS: usize, T: Real>(
-    a: ArrayView2<'_, T>,
-    b: ArrayView2<'_, T>,
-    mut c: ArrayViewMut2<'_, T>,
-    first: usize,
-) {
-    /// Columns of A that are laid out at a time.
-    const A_COLS: usize = ROW_BLOCK;
-    let ((m, all), n) = (c.dim(), b.ncols());
-    if m == 0 || all == 0 {
+    if m == 0 || n == 0 {
         return;
     }
     let (a, b) = (flat(&a, "A"), flat(&b, "B"));
-    // What vectors are read from begins a line, or each would lie across two.
-    let mut b_block = OnLine([[T::ZERO; B_COLS]; BLOCK]);
-    let mut c_block = OnLine([[T::ZERO; B_COLS]; C_ROWS]);
-    let mut a_block = [[T::ZERO; A_COLS]; BLOCK];
-    let (b_block, c_block) = (&mut b_block.0, &mut c_block.0);
-    // The kernel wants one slice of C. Among columns of other threads there is none, so some rows are
-    // copied, and copied back when all of A and B is through.
-    let is_whole = c.is_standard_layout();
-    let height = if is_whole { m } else { C_ROWS };
-    for col in (0..all).step_by(B_COLS) {
-        let cols = B_COLS.min(all - col);
-        for top in (0..m).step_by(height) {
-            let bottom = m.min(top + height);
-            if !is_whole {
-                let part = c.slice(s![top..bottom, col..col + cols]);
-                for (block, c) in c_block.iter_mut().zip(part.rows()) {
-                    block[..cols].copy_from_slice(c.to_slice().expect("contiguous rows"));
-                }
-            }
-            for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
-                let k = b.len() / n;
-                pack_rows((b, n), first + col, (k, cols), b_block.as_flattened_mut());
-                let b = Right { values: b_block.as_flattened(), k, n: cols };
-                for row in (top..bottom).step_by(A_COLS) {
-                    let rows = A_COLS.min(bottom - row);
-                    take_columns(a, m, row, &mut a_block);
-                    let values = a_block[..k].as_flattened();
-                    let a = Left { values, first: 0, row: 1, step: A_COLS };
-                    let (c, stride) = match c.as_slice_mut() {
-                        Some(c) => (&mut c[row * all + col..], all),
-                        None => (c_block[row - top..].as_flattened_mut(), B_COLS),
-                    };
-                    T::multiply(Product { a, b, rows, c, stride, store: Store::Continue });
-                }
-            }
-            if !is_whole {
-                let mut part = c.slice_mut(s![top..bottom, col..col + cols]);
-                for (block, mut c) in c_block.iter().zip(part.rows_mut()) {
-                    c.as_slice_mut().expect("as before").copy_from_slice(&block[..cols]);
-                }
-            }
-        }
-    }
-}
-
-/// Takes those columns of `a`, whose rows are `m` long, that begin at `first`: as many as there are, of
-/// as many rows. Asks for the next ones meanwhile.
-#[inline(always)]
-fn take_columns<const COLS: usize, T: Real>(a: &[T], m: usize, first: usize, to: &mut [[T; COLS]]) {
-    for (to, a) in to.iter_mut().zip(a.chunks_exact(m)) {
-        for line in (0..COLS).step_by(LINE) {
-            prefetch(a, first + COLS + line);
-        }
-        let a = &a[first..];
-        match a.first_chunk() {
-            Some(whole) => *to = *whole,
-            None => to[..a.len()].copy_from_slice(a),
-        }
-    }
-}
-
-/// Lays out `k` rows of `b`, which has `n` columns, of these the `cols` from `first` on.
-///
-/// A few rows at a time, in all their columns, and the next few are asked for meanwhile: B comes from
-/// far, and memory is fast where it is read one place after the other.
-fn pack_rows<T: Real>(
-    (b, n): (&[T], usize),
-    first: usize,
-    (k, cols): (usize, usize),
-    to: &mut [T],
-) {
-    const AT_ONCE: usize = 8;
-    let grid = T::grid();
-    for (chunk, b_on) in (0..k).step_by(AT_ONCE).map(|row| &b[row * n..]).enumerate() {
-        let (b, next) = b_on.split_at(b_on.len().min(AT_ONCE * n));
-        let rows = b.len() / n;
-        let mut panel = 0;
-        for (place, cols) in grid.panels(cols) {
-            for row in 0..AT_ONCE {
-                for line in (0..cols).step_by(LINE) {
-                    prefetch(next, row * n + first + place + line);
-                }
-            }
-            let stride = grid.stride(cols);
-            let to = &mut to[panel + chunk * AT_ONCE * stride..][..rows * stride];
-            T::pack(Pack { b, k: rows, n, is_transposed: false, first: first + place, cols, to });
-            panel += k * stride;
-        }
+    let each = m.div_ceil(pool.threads());
+    for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
+        let k = b.len() / n;
+        block.lay_out(b, (k, n), false, pool);
+        pool.each(c.axis_chunks_iter_mut(Axis(0), each).enumerate(), |(chunk, c)| {
+            let c = StridedMut::from(c);
+            T::multiply(Product {
+                a: Left { values: a, first: chunk * each, row: 1, step: m },
+                b: Right { values: &block.values, k, n },
+                rows: c.dim.0,
+                c: c.values,
+                stride: n,
+                store: Store::Continue,
+            });
+        });
     }
 }
 
@@ -372,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::Dual;
-    use crate::kernel::{self, Grid, plain_pack};
+    use crate::kernel::{self, DEPTH, Grid, ROW_BLOCK, plain_pack};
     use crate::simd::Level;
 
     /// The definition, with nothing shared with the kernels.
@@ -397,6 +304,59 @@ mod tests {
 
     fn transposed(a: &Array2<f64>) -> Array2<f64> {
         a.t().as_standard_layout().to_owned()
+    }
+
+    /// Real numbers, whose sums show any other order: bit for bit the plain kernel.
+    fn levels_agree(
+        (rows, k, n): (usize, usize, usize),
+        by_columns: bool,
+        store: usize,
+        seed: u32,
+    ) {
+        let value = |i: usize| ((i * 71 + seed as usize * 13) as f64 * 0.7).sin();
+        let a: Vec<f64> = (0..rows * k).map(value).collect();
+        let b = Array2::from_shape_fn((k, n), |(i, j)| value(i * n + j + 5000));
+        let c: Vec<f64> = (0..rows * (n + 3)).map(|i| value(i + 9000)).collect();
+        let bias: Vec<f64> = (0..n).map(|i| value(i + 7000)).collect();
+        let (row, step) = if by_columns { (1, rows) } else { (k, 1) };
+        let b = b.as_slice().expect("contiguous");
+
+        fn narrow(values: &[f64]) -> Vec<f32> {
+            values.iter().map(|value| *value as f32).collect()
+        }
+        macro_rules! agree {
+            ($kernel:path, $float:ident, $a:expr, $b:expr, $c:expr, $bias:expr) => {{
+                let (a, b, c, bias) = ($a, $b, $c, $bias);
+                let store =
+                    [Store::Overwrite, Store::Add, Store::Bias(&bias), Store::Continue][store];
+                let mut expected = None;
+                for level in Level::all().into_iter().rev() {
+                    let grid = Grid::of::<$float>(level);
+                    let mut values = vec![0.0; grid.len(k, n)];
+                    for (first, cols) in grid.panels(n) {
+                        let to = &mut values[first * k..][..k * grid.stride(cols)];
+                        let (b, is_transposed) = (&b[..], false);
+                        plain_pack(grid, Pack { b, k, n, is_transposed, first, cols, to });
+                    }
+                    let mut found = c.to_vec();
+                    $kernel(
+                        level,
+                        Product {
+                            a: Left { values: &a[..], first: 0, row, step },
+                            b: Right { values: &values, k, n },
+                            rows,
+                            c: &mut found,
+                            stride: n + 3,
+                            store,
+                        },
+                    );
+                    let expected = expected.get_or_insert_with(|| found.clone());
+                    assert_eq!(&found, expected, "{}", level.name());
+                }
+            }};
+        }
+        agree!(kernel::multiply_f64, f64, &a, b, &c, &bias[..]);
+        agree!(kernel::multiply_f32, f32, narrow(&a), narrow(b), narrow(&c), narrow(&bias));
     }
 
     proptest! {
@@ -430,64 +390,17 @@ mod tests {
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
             let mut out = c.clone();
-            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut Pool::new(2));
-            prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
-
-            let mut out = c.clone();
-            let half = n / 2;
-            let (left, right) = out.view_mut().split_at(Axis(1), half);
-            product_tn::<32, { 2 * WIDEST }, 24, _>(transposed(&a).view(), b.view(), left, 0);
-            product_tn::<32, { 2 * WIDEST }, 24, _>(transposed(&a).view(), b.view(), right, half);
+            let mut block = Packed::default();
+            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut block, &mut Pool::new(2));
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
         }
 
-        /// Real numbers, whose sums show any other order: bit for bit the plain kernel.
         #[test]
         fn every_level_gives_the_bits_of_the_plain_kernel(
             rows in 1_usize..15, k in 0_usize..40, n in 1_usize..200,
             by_columns: bool, store in 0_usize..4, seed in 0_u32..99,
         ) {
-            let value = |i: usize| ((i * 71 + seed as usize * 13) as f64 * 0.7).sin();
-            let a: Vec<f64> = (0..rows * k).map(value).collect();
-            let b = Array2::from_shape_fn((k, n), |(i, j)| value(i * n + j + 5000));
-            let c: Vec<f64> = (0..rows * (n + 3)).map(|i| value(i + 9000)).collect();
-            let bias: Vec<f64> = (0..n).map(|i| value(i + 7000)).collect();
-            let (row, step) = if by_columns { (1, rows) } else { (k, 1) };
-            let b = b.as_slice().expect("contiguous");
-
-            fn narrow(values: &[f64]) -> Vec<f32> {
-                values.iter().map(|value| *value as f32).collect()
-            }
-            macro_rules! agree {
-                ($kernel:path, $float:ident, $a:expr, $b:expr, $c:expr, $bias:expr) => {{
-                    let (a, b, c, bias) = ($a, $b, $c, $bias);
-                    let store = [Store::Overwrite, Store::Add, Store::Bias(&bias), Store::Continue]
-                        [store];
-                    let mut expected = None;
-                    for level in Level::all().into_iter().rev() {
-                        let grid = Grid::of::<$float>(level);
-                        let mut values = vec![0.0; grid.len(k, n)];
-                        for (first, cols) in grid.panels(n) {
-                            let to = &mut values[first * k..][..k * grid.stride(cols)];
-                            let (b, is_transposed) = (&b[..], false);
-                            plain_pack(grid, Pack { b, k, n, is_transposed, first, cols, to });
-                        }
-                        let mut found = c.to_vec();
-                        $kernel(level, Product {
-                            a: Left { values: &a[..], first: 0, row, step },
-                            b: Right { values: &values, k, n },
-                            rows,
-                            c: &mut found,
-                            stride: n + 3,
-                            store,
-                        });
-                        let expected = expected.get_or_insert_with(|| found.clone());
-                        prop_assert_eq!(&found, expected, "{}", level.name());
-                    }
-                }};
-            }
-            agree!(kernel::multiply_f64, f64, &a, b, &c, &bias[..]);
-            agree!(kernel::multiply_f32, f32, narrow(&a), narrow(b), narrow(&c), narrow(&bias));
+            levels_agree((rows, k, n), by_columns, store, seed);
         }
 
         #[test]
@@ -539,20 +452,37 @@ mod tests {
     }
 
     #[test]
+    fn every_level_cuts_long_chains_and_many_rows_without_a_trace() {
+        for store in 0..4 {
+            levels_agree((ROW_BLOCK + 4, 2 * DEPTH + 7, 70), false, store, 1);
+            levels_agree((7, DEPTH + 1, 70), true, store, 2);
+        }
+    }
+
+    #[test]
     fn matrices_of_several_blocks_each_way_give_their_product() {
-        for (m, k, n) in [(53, 300, 300), (53, 30, 300), (49, 520, 5), (150, 260, 40)] {
+        let mut block = Packed::default();
+        let more = BLOCK + 4;
+        for (m, k, n) in [(53, more, 300), (53, 30, 300), (49, 2 * BLOCK + 8, 5), (150, more, 40)] {
             let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
             let mut out = c.clone();
             let expected = naive(a.view(), b.view(), &c);
-            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut Pool::new(1));
+            gemm_tn_acc(
+                transposed(&a).view(),
+                b.view(),
+                out.view_mut(),
+                &mut block,
+                &mut Pool::new(1),
+            );
             assert_eq!(out, expected);
             let mut out = c.clone();
-            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut Pool::new(3));
-            assert_eq!(out, expected);
-            let mut out = c.clone();
-            let (left, right) = out.view_mut().split_at(Axis(1), 3);
-            product_tn::<32, { 2 * WIDEST }, 24, _>(transposed(&a).view(), b.view(), left, 0);
-            product_tn::<256, { 4 * WIDEST }, 144, _>(transposed(&a).view(), b.view(), right, 3);
+            gemm_tn_acc(
+                transposed(&a).view(),
+                b.view(),
+                out.view_mut(),
+                &mut block,
+                &mut Pool::new(3),
+            );
             assert_eq!(out, expected);
             let mut out = c.clone();
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());

@@ -50,7 +50,7 @@ impl Grid {
 
     /// First column and number of columns of each panel.
     #[inline(always)]
-    pub fn panels(self, n: usize) -> impl Iterator<Item = (usize, usize)> {
+    pub fn panels(self, n: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
         let Self { width, most } = self;
         let vectors = n.div_ceil(width);
         let head = (vectors + most - 1) % most + 1;
@@ -146,7 +146,7 @@ struct Panel<'a, T> {
 
 impl<'a, T> Right<'a, T> {
     #[inline(always)]
-    fn panels(self, grid: Grid) -> impl Iterator<Item = Panel<'a, T>> {
+    fn panels(self, grid: Grid) -> impl Iterator<Item = Panel<'a, T>> + Clone {
         let Self { values, k, n } = self;
         grid.panels(n).map(move |(first, cols)| {
             // Only the last panel has a vector that is not full.
@@ -186,9 +186,13 @@ pub(crate) fn plain<T: Real>(grid: Grid, product: Product<'_, T>) {
 /// Rows in a tile.
 const ROWS: usize = 6;
 
-/// Rows of A and C that all panels are multiplied into before the next ones are touched, so that they
-/// stay in a cache and their pages are known to the CPU.
-pub(crate) const ROW_BLOCK: usize = 4 * ROWS;
+/// Rows of A and C that all panels are multiplied into before the next ones are touched: few enough to
+/// stay in a cache, and many, because each block reads all of B.
+pub(crate) const ROW_BLOCK: usize = 16 * ROWS;
+
+/// Most rows of a panel that are multiplied before the next ones are touched: few enough to be in a cache
+/// still when the next tile reads them again. An interpreter has no time for so many.
+pub(crate) const DEPTH: usize = if cfg!(miri) { 16 } else { 512 };
 
 macro_rules! kernel {
     ($multiply:ident, $pack:ident, $float:ident, $vector:ident) => {
@@ -229,8 +233,12 @@ macro_rules! kernel {
             use crate::prefetch::prefetch;
 
             use super::{
-                Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, plain, plain_pack,
+                DEPTH, Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, WIDEST,
+                plain, plain_pack,
             };
+
+            /// Values in a line of a cache.
+            const LINE: usize = 64 / size_of::<$float>();
 
             /// Of a single row, `OTHERS` panels are multiplied beside one.
             #[inline(always)]
@@ -258,20 +266,92 @@ macro_rules! kernel {
                 for block in 0..blocks {
                     let first = rows * block / blocks;
                     let rows = rows * (block + 1) / blocks - first;
-                    let tiles = rows.div_ceil(ROWS);
-                    let (height, higher) = (rows / tiles, rows % tiles);
-                    for panel in b.panels(grid) {
-                        let vectors = panel.cols.div_ceil(width);
-                        let mut begin = first;
-                        for (rows, count) in [(height + 1, higher), (height, tiles - higher)] {
-                            if 0 < count {
-                                let c = &mut c[begin * stride + panel.first..];
-                                let a = Left { first: a.first + begin, ..a };
-                                let tiles = Tiles { count, a, b: panel, c, stride, store };
-                                pick::<S, MOST>(simd, rows, vectors, tiles);
+                    let panels = b.panels(grid);
+                    // After the last panel the first is due again: for the next block or, in a
+                    // recurrence, for the next step.
+                    let after = panels.clone().cycle().skip(1);
+                    for (panel, after) in panels.zip(after) {
+                        let block = Block {
+                            rows,
+                            a: Left { first: a.first + first, ..a },
+                            b: panel,
+                            k: b.k,
+                            next: after.values,
+                            c: &mut c[first * stride + panel.first..],
+                            stride,
+                            store,
+                        };
+                        match store {
+                            Store::Add | Store::Bias(_) if DEPTH < b.k => {
+                                then_add::<S, MOST>(simd, block);
                             }
-                            begin += count * rows;
+                            _ => slices::<S, MOST>(simd, block),
                         }
+                    }
+                }
+            }
+
+            /// Some rows and a panel's columns of C.
+            struct Block<'a> {
+                rows: usize,
+                a: Left<'a, $float>,
+                b: Panel<'a, $float>,
+                /// Rows of B.
+                k: usize,
+                /// What will be read after B.
+                next: &'a [$float],
+                c: &'a mut [$float],
+                stride: usize,
+                store: Store<'a, $float>,
+            }
+
+            /// A block whose chains are finished elsewhere before they are added to anything.
+            #[inline(never)]
+            fn then_add<S: Simd, const MOST: usize>(simd: S, block: Block<'_>) {
+                let Block { rows, b: Panel { first, cols, .. }, c, stride, store, .. } = block;
+                let mut sums = [[0.0; WIDEST]; ROW_BLOCK];
+                let flat = sums.as_flattened_mut();
+                let elsewhere = Block { c: flat, stride: WIDEST, store: Store::Overwrite, ..block };
+                slices::<S, MOST>(simd, elsewhere);
+                for (c, sums) in c.chunks_mut(stride).zip(&sums[..rows]) {
+                    if let Store::Bias(bias) = store {
+                        c[..cols].copy_from_slice(&bias[first..][..cols]);
+                    }
+                    for (c, sum) in c.iter_mut().zip(&sums[..cols]) {
+                        *c += *sum;
+                    }
+                }
+            }
+
+            /// A block, some rows of B after the other: few enough to be in a cache still when the next
+            /// tile wants them. They ask for the next ones, which may lie far away.
+            #[inline(always)]
+            fn slices<S: Simd, const MOST: usize>(simd: S, block: Block<'_>) {
+                let Block { rows, a, b: panel, k, next: after, c, stride, store } = block;
+                let tiles = rows.div_ceil(ROWS);
+                let (height, higher) = (rows / tiles, rows % tiles);
+                let vectors = panel.cols.div_ceil(S::$vector::LEN);
+                let row_of_b = vectors * S::$vector::LEN;
+                let slices = k.div_ceil(DEPTH).max(1);
+                for slice in 0..slices {
+                    let (top, bottom) = (k * slice / slices, k * (slice + 1) / slices);
+                    let (values, rest) = panel.values.split_at(bottom * row_of_b);
+                    let b = Panel { values: &values[top * row_of_b..], ..panel };
+                    let next = if rest.is_empty() { after } else { rest };
+                    let store = if slice == 0 { store } else { Store::Continue };
+                    let values = &a.values[top * a.step..];
+                    let (mut begin, mut asked) = (0, 0);
+                    for (rows, count) in [(height + 1, higher), (height, tiles - higher)] {
+                        if 0 < count {
+                            let c = &mut c[begin * stride..];
+                            let a = Left { values, first: a.first + begin, ..a };
+                            let next = next.get(asked..).unwrap_or_default();
+                            let k = bottom - top;
+                            let tiles = Tiles { count, a, b, k, next, c, stride, store };
+                            pick::<S, MOST>(simd, rows, vectors, tiles);
+                            asked += count * k * LINE;
+                        }
+                        begin += count * rows;
                     }
                 }
             }
@@ -281,6 +361,10 @@ macro_rules! kernel {
                 count: usize,
                 a: Left<'a, $float>,
                 b: Panel<'a, $float>,
+                /// Rows of B.
+                k: usize,
+                /// What will be read after B: each tile asks for a line of it at each row of B.
+                next: &'a [$float],
                 c: &'a mut [$float],
                 stride: usize,
                 store: Store<'a, $float>,
@@ -322,11 +406,12 @@ macro_rules! kernel {
                 simd.vectorize(
                     #[inline(always)]
                     || {
-                        let Tiles { count, a, b, c, stride, store } = tiles;
+                        let Tiles { count, a, b, k, next, c, stride, store } = tiles;
                         for n in 0..count {
                             let a = Left { first: a.first + n * R, ..a };
                             let c = &mut c[n * R * stride..];
-                            tile::<S, R, V>(simd, a, b, c, stride, store);
+                            let next = next.get(n * k * LINE..).unwrap_or_default();
+                            tile::<S, R, V>(simd, a, b, next, c, stride, store);
                         }
                     },
                 );
@@ -338,6 +423,7 @@ macro_rules! kernel {
                 simd: S,
                 a: Left<'_, $float>,
                 b: Panel<'_, $float>,
+                next: &[$float],
                 c: &mut [$float],
                 stride: usize,
                 store: Store<'_, $float>,
@@ -362,6 +448,7 @@ macro_rules! kernel {
                         rows[r] = &a.values[(a.first + r) * a.row..][..b.len()];
                     }
                     for (p, b) in b.enumerate() {
+                        prefetch(next, p * LINE);
                         let b: [_; V] = vectors(simd, b);
                         for r in 0..R {
                             let scale = S::$vector::splat(simd, rows[r][p]);
@@ -373,7 +460,8 @@ macro_rules! kernel {
                 } else {
                     // Columns of A: what a tile needs at one step lies side by side.
                     assert!(a.row == 1 && a.first + R <= a.step);
-                    for (scales, b) in a.values.chunks_exact(a.step).zip(b) {
+                    for ((p, scales), b) in a.values.chunks_exact(a.step).enumerate().zip(b) {
+                        prefetch(next, p * LINE);
                         let b: [_; V] = vectors(simd, b);
                         let scales = &scales[a.first..][..R];
                         for r in 0..R {

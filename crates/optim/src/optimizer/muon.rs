@@ -224,7 +224,7 @@ impl<T: Real> Workspace<T> {
                 product(x, packed, gram, rows, pool);
             } else {
                 gram.fill(T::ZERO);
-                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), pool);
+                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), packed, pool);
             }
             packed.pack(view(gram, short), pool);
             product(gram, packed, polynomial, short, pool);
