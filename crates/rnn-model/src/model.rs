@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, add, add_column_sums, gemm, gemm_bias};
+use tensor_core::gemm::{Packed, Scratch, add, add_column_sums, gemm, gemm_bias};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
@@ -78,7 +78,7 @@ pub struct Model<T> {
     dlogits: Rows<T>,
     /// Gradient by the outputs of the layer in hand, `[batch_size·seq_len, hidden_size]`.
     dy: Rows<T>,
-    /// Workspace, where the next `dy` is written.
+    /// Scratch, where the next `dy` is written.
     dx: Rows<T>,
     /// Gradient by the embedded characters.
     d_embedded: Rows<T>,
@@ -87,8 +87,8 @@ pub struct Model<T> {
     /// The output weights and their transpose, laid out for the products of a window.
     output: Packed<T>,
     output_t: Packed<T>,
-    /// Workspace of the weight gradient.
-    block: Packed<T>,
+    /// For the weight gradient.
+    scratch: Scratch<T>,
     pool: Pool,
 }
 
@@ -182,7 +182,7 @@ impl<T: Real> Model<T> {
             losses: zeros(1),
             output: Packed::default(),
             output_t: Packed::default(),
-            block: Packed::default(),
+            scratch: Scratch::default(),
             pool: Pool::default(),
         }
     }
@@ -445,16 +445,16 @@ impl<T: Real> Model<T> {
         let _phase = enter(Phase::OutputBackward);
         let hidden_size = self.dims().hidden_size;
         let (vocab_size, tied) = (self.vocab_size(), self.architecture.tied);
-        let Self { layers, dlogits, dy, w_e, w_hy, b_y, rows, output_t, block, pool, .. } = self;
+        let Self { layers, dlogits, dy, w_e, w_hy, b_y, rows, output_t, scratch, pool, .. } = self;
         let y = layers.last().expect("a layer").output(*rows);
         let dlogits = dlogits.view(0..*rows);
         add_column_sums(dlogits, &mut grads[b_y.clone()]);
         if tied {
             output_t.pack(matrix(&theta[w_e.clone()], vocab_size, hidden_size), pool);
-            weight_gradient(dlogits, y, &mut grads[w_e.clone()], block, pool);
+            weight_gradient(dlogits, y, &mut grads[w_e.clone()], scratch, pool);
         } else {
             output_t.pack_transposed(matrix(&theta[w_hy.clone()], hidden_size, vocab_size), pool);
-            weight_gradient(y, dlogits, &mut grads[w_hy.clone()], block, pool);
+            weight_gradient(y, dlogits, &mut grads[w_hy.clone()], scratch, pool);
         }
         let mut dy = dy.part_mut(0..*rows);
         pool.each(

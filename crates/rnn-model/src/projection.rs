@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, add, gemm, gemm_bias, gemm_tn_acc};
+use tensor_core::gemm::{Packed, Scratch, add, gemm, gemm_bias, gemm_tn_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::{Real, Shape, Tensor};
@@ -93,19 +93,19 @@ impl<T: Real> Projection<T> {
         (part, norm.as_mut().map(|norm| norm.part_mut(rows)))
     }
 
-    /// The gradient by the weights, from that by `a`. Accumulates; overwrites `block`.
+    /// The gradient by the weights, from that by `a`. Accumulates; overwrites `scratch`.
     pub fn weight_gradient(
         &self,
         x: Input<'_, T>,
         da: ArrayView2<'_, T>,
         grads: &mut [T],
-        block: &mut Packed<T>,
+        scratch: &mut Scratch<T>,
         pool: &mut Pool,
     ) {
         let _phase = enter(Phase::WeightGradients);
         let grads = &mut grads[self.weights()];
         match x {
-            Input::Dense(x) => weight_gradient(x, da, grads, block, pool),
+            Input::Dense(x) => weight_gradient(x, da, grads, scratch, pool),
             Input::Ids(ids) => {
                 let da = da.to_slice().expect("rows are contiguous");
                 // Each thread has characters of its own.
@@ -126,16 +126,16 @@ impl<T: Real> Projection<T> {
     }
 }
 
-/// `grads ← grads + xᵀ·da`, the rows in order. Overwrites `block`.
+/// `grads ← grads + xᵀ·da`, the rows in order. Overwrites `scratch`.
 pub(crate) fn weight_gradient<T: Real>(
     x: ArrayView2<'_, T>,
     da: ArrayView2<'_, T>,
     grads: &mut [T],
-    block: &mut Packed<T>,
+    scratch: &mut Scratch<T>,
     pool: &mut Pool,
 ) {
     let _phase = enter(Phase::WeightGradients);
-    gemm_tn_acc(x, da, matrix_mut(grads, x.ncols(), da.ncols()), block, pool);
+    gemm_tn_acc(x, da, matrix_mut(grads, x.ncols(), da.ncols()), scratch, pool);
 }
 
 /// What the projection of any rows of a window needs.

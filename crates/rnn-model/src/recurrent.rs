@@ -4,7 +4,7 @@ use std::mem::take;
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, add, gemm, gemm_acc};
+use tensor_core::gemm::{Packed, Scratch, add, gemm, gemm_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
@@ -185,8 +185,8 @@ pub struct Recurrent<T, C> {
     w_mh: Packed<T>,
     w_hh_t: Packed<T>,
     w_mh_t: Packed<T>,
-    /// Workspace of the products that are weight gradients.
-    block: Packed<T>,
+    /// For the products that are weight gradients.
+    scratch: Scratch<T>,
     /// Time steps of the last window.
     steps: usize,
     tapes: Tapes<T>,
@@ -300,7 +300,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             w_mh: Packed::default(),
             w_hh_t: Packed::default(),
             w_mh_t: Packed::default(),
-            block: Packed::default(),
+            scratch: Scratch::default(),
             steps: 0,
             cell,
             dims,
@@ -941,7 +941,7 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
             }
         });
 
-        let Self { at, reads, projection, drop_connect, block, tapes, .. } = self;
+        let Self { at, reads, projection, drop_connect, scratch, tapes, .. } = self;
         let Tapes { a: da, a_h: da_h, m, h_prev, da_m, dh, dc, d_vectors, .. } = &*tapes;
         if let Some(d_state) = grads.state {
             let (d_h, d_c) = d_state.split_at_mut(batch_size * hidden_size);
@@ -965,13 +965,13 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
         if 0 < reads.0 {
             let by_product = if da_h.len() == 0 { da } else { da_h };
             let (h_prev, by_product) = (h_prev.view(rows.clone()), by_product.view(rows.clone()));
-            weight_gradient(h_prev, by_product, d_w_hh, block, pool);
+            weight_gradient(h_prev, by_product, d_w_hh, scratch, pool);
         }
         if 0 < reads.1 {
             let (m, da_m) = (m.view(rows.clone()), da_m.view(rows.clone()));
-            weight_gradient(m, da_m, d_w_mh, block, pool);
+            weight_gradient(m, da_m, d_w_mh, scratch, pool);
         }
         drop_connect.finish(&mut grads.theta[weights]);
-        projection.weight_gradient(window.x, da.view(rows), grads.theta, block, pool);
+        projection.weight_gradient(window.x, da.view(rows), grads.theta, scratch, pool);
     }
 }

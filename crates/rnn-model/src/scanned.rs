@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::Packed;
+use tensor_core::gemm::Scratch;
 use tensor_core::gemm::add;
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
@@ -43,8 +43,8 @@ pub struct Scanned<T, C> {
     cell: C,
     dims: Dims,
     projection: Projection<T>,
-    /// Workspace of the weight gradient.
-    block: Packed<T>,
+    /// For the weight gradient.
+    scratch: Scratch<T>,
     initial: Initial,
     /// Time steps of the last window.
     steps: usize,
@@ -94,7 +94,7 @@ impl<T: Real, C: ScanCell<T>> Scanned<T, C> {
             d_keep: lanes(hidden_size),
             d_vectors: lanes(projection.n_vectors() + initial.n_params()),
         };
-        Self { projection, block: Packed::default(), initial, steps: 0, cell, dims, tapes }
+        Self { projection, scratch: Scratch::default(), initial, steps: 0, cell, dims, tapes }
     }
 
     /// What every thread reads, and the lanes to be split among them.
@@ -368,6 +368,6 @@ impl<T: Real, C: ScanCell<T>> Layer<T> for Scanned<T, C> {
             add(d_vectors.row(lane), &mut grads.theta[first..]);
         }
         let da = da.view(0..steps * batch_size);
-        self.projection.weight_gradient(window.x, da, grads.theta, &mut self.block, pool);
+        self.projection.weight_gradient(window.x, da, grads.theta, &mut self.scratch, pool);
     }
 }

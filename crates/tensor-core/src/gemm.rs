@@ -193,12 +193,26 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// Rows of A and B that [`gemm_tn_acc`] multiplies at a time: few enough to stay in a cache while all
-/// of C takes them up. An interpreter has no time for so many.
-const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
+/// What [`gemm_tn_acc`] works in. Only what is in it while it runs means anything.
+#[derive(Debug)]
+pub struct Scratch<T> {
+    /// A part for each thread, as long as the largest product so far needed.
+    values: Aligned<T>,
+}
 
-/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Every chain starts at `C`. Lays out some
-/// rows of B at a time in `block`, which it overwrites.
+impl<T> Default for Scratch<T> {
+    /// The first product makes room for itself.
+    fn default() -> Self {
+        Self { values: Aligned::default() }
+    }
+}
+
+/// Rows of B that [`gemm_tn_acc`] lays out at a time, of at most [`COLS`] columns: few enough to stay in
+/// a cache while all rows of C take them up. An interpreter has no time for so many.
+const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
+const COLS: usize = 2 * BLOCK;
+
+/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Every chain starts at `C`.
 ///
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
@@ -207,7 +221,7 @@ pub fn gemm_tn_acc<T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
     mut c: ArrayViewMut2<'_, T>,
-    block: &mut Packed<T>,
+    scratch: &mut Scratch<T>,
     pool: &mut Pool,
 ) {
     let (m, n) = c.dim();
@@ -218,25 +232,68 @@ pub fn gemm_tn_acc<T: Real>(
         b.dim(),
         c.dim()
     );
+    assert!(c.is_standard_layout(), "C {:?} is not contiguous", c.dim());
     if m == 0 || n == 0 {
         return;
     }
-    let (a, b) = (flat(&a, "A"), flat(&b, "B"));
-    let each = m.div_ceil(pool.threads());
+    let (a, b) = ((flat(&a, "A"), m), (flat(&b, "B"), n));
+    // Each thread lays out its columns of B and no others, in whole vectors: what one has written is
+    // slow to reach for another.
+    let each = n.div_ceil(pool.threads()).next_multiple_of(WHOLE);
+    let (rows, cols) = (BLOCK.min(a.0.len() / m), COLS.min(each));
+    let len = (rows + m) * cols;
+    if scratch.values.len() < pool.threads() * len {
+        scratch.values = Aligned::new(T::ZERO, pool.threads() * len);
+    }
+    let parts = c.axis_chunks_iter_mut(Axis(1), each).zip(scratch.values.chunks_mut(len));
+    pool.each(parts.enumerate(), |(part, (mut c, scratch))| {
+        let (b_block, c_block) = scratch.split_at_mut(rows * cols);
+        for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
+            add_columns(a, b, part * each + block * cols, c, b_block, c_block);
+        }
+    });
+}
+
+/// Columns of the widest vector.
+const WHOLE: usize = 16;
+
+/// Adds those columns of `Aᵀ·B` that begin at `first`, as many as `c` has. Rows of A are `m` long, those
+/// of B `n`. Overwrites the blocks.
+fn add_columns<T: Real>(
+    (a, m): (&[T], usize),
+    (b, n): (&[T], usize),
+    first: usize,
+    mut c: ArrayViewMut2<'_, T>,
+    b_block: &mut [T],
+    c_block: &mut [T],
+) {
+    let (grid, cols) = (T::grid(), c.ncols());
+    // Among columns of other threads C is not one slice, as the kernel wants it, and is copied.
+    let is_whole = c.is_standard_layout();
+    if !is_whole {
+        for (block, c) in c_block.chunks_exact_mut(cols).zip(c.rows()) {
+            block.copy_from_slice(c.to_slice().expect("rows are contiguous"));
+        }
+    }
     for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
         let k = b.len() / n;
-        block.lay_out(b, (k, n), false, pool);
-        pool.each(c.axis_chunks_iter_mut(Axis(0), each).enumerate(), |(chunk, c)| {
-            let c = StridedMut::from(c);
-            T::multiply(Product {
-                a: Left { values: a, first: chunk * each, row: 1, step: m },
-                b: Right { values: &block.values, k, n },
-                rows: c.dim.0,
-                c: c.values,
-                stride: n,
-                store: Store::Continue,
-            });
+        for (place, cols) in grid.panels(cols) {
+            let to = &mut b_block[place * k..][..k * grid.stride(cols)];
+            T::pack(Pack { b, k, n, is_transposed: false, first: first + place, cols, to });
+        }
+        T::multiply(Product {
+            a: Left { values: a, first: 0, row: 1, step: m },
+            b: Right { values: b_block, k, n: cols },
+            rows: m,
+            c: c.as_slice_mut().unwrap_or(c_block),
+            stride: cols,
+            store: Store::Continue,
         });
+    }
+    if !is_whole {
+        for (block, mut c) in c_block.chunks_exact(cols).zip(c.rows_mut()) {
+            c.as_slice_mut().expect("as before").copy_from_slice(block);
+        }
     }
 }
 
@@ -390,8 +447,8 @@ mod tests {
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
             let mut out = c.clone();
-            let mut block = Packed::default();
-            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut block, &mut Pool::new(2));
+            let mut scratch = Scratch::default();
+            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut scratch, &mut Pool::new(2));
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
         }
 
@@ -453,17 +510,20 @@ mod tests {
 
     #[test]
     fn every_level_cuts_long_chains_and_many_rows_without_a_trace() {
+        let (rows, n) = if cfg!(miri) { (7, 9) } else { (ROW_BLOCK + 4, 70) };
         for store in 0..4 {
-            levels_agree((ROW_BLOCK + 4, 2 * DEPTH + 7, 70), false, store, 1);
-            levels_agree((7, DEPTH + 1, 70), true, store, 2);
+            levels_agree((rows, 2 * DEPTH + 7, n), false, store, 1);
+            levels_agree((7, DEPTH + 1, n), true, store, 2);
         }
     }
 
     #[test]
     fn matrices_of_several_blocks_each_way_give_their_product() {
-        let mut block = Packed::default();
+        let mut scratch = Scratch::default();
         let more = BLOCK + 4;
-        for (m, k, n) in [(53, more, 300), (53, 30, 300), (49, 2 * BLOCK + 8, 5), (150, more, 40)] {
+        for (m, k, n) in
+            [(53, more, 300), (5, 30, 2 * COLS + 9), (49, 2 * BLOCK + 8, 5), (150, more, 40)]
+        {
             let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
             let mut out = c.clone();
             let expected = naive(a.view(), b.view(), &c);
@@ -471,7 +531,7 @@ mod tests {
                 transposed(&a).view(),
                 b.view(),
                 out.view_mut(),
-                &mut block,
+                &mut scratch,
                 &mut Pool::new(1),
             );
             assert_eq!(out, expected);
@@ -480,7 +540,7 @@ mod tests {
                 transposed(&a).view(),
                 b.view(),
                 out.view_mut(),
-                &mut block,
+                &mut scratch,
                 &mut Pool::new(3),
             );
             assert_eq!(out, expected);

@@ -22,7 +22,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::gemm::{Packed, gemm, gemm_tn_acc};
+use tensor_core::gemm::{Packed, Scratch, gemm, gemm_tn_acc};
 use tensor_core::pool::Pool;
 use tensor_core::reduce::norm;
 use tensor_core::{Layout, Real, Shape};
@@ -188,6 +188,7 @@ struct Workspace<T> {
     polynomial: Vec<T>,
     /// The right-hand side of the product in hand.
     packed: Packed<T>,
+    scratch: Scratch<T>,
 }
 
 impl<T: Real> Workspace<T> {
@@ -199,7 +200,8 @@ impl<T: Real> Workspace<T> {
         let x = vec![T::ZERO; shapes.clone().map(Shape::len).max().unwrap_or(0)];
         let short = shapes.map(short_side).max().unwrap_or(0);
         let gram = vec![T::ZERO; short * short];
-        Self { next: x.clone(), x, polynomial: gram.clone(), gram, packed: Packed::default() }
+        let (packed, scratch) = (Packed::default(), Scratch::default());
+        Self { next: x.clone(), x, polynomial: gram.clone(), gram, packed, scratch }
     }
 
     /// `NS` of the `[rows, cols]` that `x` begins with, which is overwritten.
@@ -208,7 +210,7 @@ impl<T: Real> Workspace<T> {
         let (mut x, mut next) = (&mut self.x[..len], &mut self.next[..len]);
         let gram = &mut self.gram[..short * short];
         let polynomial = &mut self.polynomial[..short * short];
-        let packed = &mut self.packed;
+        let (packed, scratch) = (&mut self.packed, &mut self.scratch);
         let [a, b, c] = QUINTIC.map(T::from_f64);
 
         let scale = T::from_f64(1.0 / norm(x).max(LEAST_NORM));
@@ -224,7 +226,7 @@ impl<T: Real> Workspace<T> {
                 product(x, packed, gram, rows, pool);
             } else {
                 gram.fill(T::ZERO);
-                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), packed, pool);
+                gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), scratch, pool);
             }
             packed.pack(view(gram, short), pool);
             product(gram, packed, polynomial, short, pool);
