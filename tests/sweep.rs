@@ -271,12 +271,15 @@ fn what_cannot_be_swept_is_said_before_anything_is_run() {
     check(&with(&["--grid", "train.seed=1,"]), 2, "value 2 of train.seed is empty", "help:");
     check(&with(&["--grid", "train.sed=1,2"]), 2, "train.sed", "seed");
     check(&with(&["--grid", "train.seed=1,-2"]), 2, "must be at least 0, found -2", "help:");
-    check(
-        &[with(&["--grid", "train.seed=1,2"]), vec!["--set", "eval.every=0"]].concat(),
-        2,
-        "a sweep compares validation losses, and this config has none",
-        "eval.every=500",
-    );
+    for never in [["eval.every=0", "train.steps=9"], ["eval.every=10", "train.steps=9"]] {
+        let sets = never.map(|set| ["--set", set]).concat();
+        check(
+            &[with(&["--grid", "train.seed=1,2"]), sets].concat(),
+            2,
+            "a sweep compares validation losses, and this config has none",
+            "eval.every=500",
+        );
+    }
     assert!(!Path::new(&out).exists(), "nothing was begun");
     fs::create_dir(&out).expect("writable");
     fs::write(Path::new(&out).join("mine"), "mine").expect("writable");

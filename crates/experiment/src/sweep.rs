@@ -196,11 +196,12 @@ impl Sweep {
     fn check(&self, parts: &Parts) -> Result<Vec<Config>, Error> {
         let check = |combination: &Combination| {
             let config = Config::parse(&self.document(combination)?, parts)?;
-            if config.eval.every.get() == 0 || config.data.split[1].get() == 0.0 {
+            let (every, steps) = (config.eval.every.get(), config.train.steps.get());
+            if every == 0 || steps < every || config.data.split[1].get() == 0.0 {
                 return Err(Error::Argument {
                     place: self.config.display().to_string(),
                     message: "a sweep compares validation losses, and this config has none".into(),
-                    help: "hold some text out and read it now and then, as in --set \
+                    help: "hold some text out and read it every so many of the steps, as in --set \
                            'data.split=[0.9, 0.1, 0.0]' --set eval.every=500"
                         .into(),
                 });

@@ -208,7 +208,7 @@ impl<T> Default for Scratch<T> {
 }
 
 /// Rows of B that [`gemm_tn_acc`] lays out at a time, of at most [`COLS`] columns: few enough to stay in
-/// a cache while all rows of C take them up. An interpreter has no time for so many.
+/// a cache while all rows of C take them up. Miri has no time for so many.
 const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
 const COLS: usize = 2 * BLOCK;
 
@@ -268,7 +268,8 @@ fn add_columns<T: Real>(
     c_block: &mut [T],
 ) {
     let (grid, cols) = (T::grid(), c.ncols());
-    // Among columns of other threads C is not one slice, as the kernel wants it, and is copied.
+    // Columns among others are not a slice that is theirs alone, so the kernel gets a copy: one for all
+    // rows of A and B.
     let is_whole = c.is_standard_layout();
     if !is_whole {
         for (block, c) in c_block.chunks_exact_mut(cols).zip(c.rows()) {

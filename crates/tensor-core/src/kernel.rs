@@ -191,7 +191,7 @@ const ROWS: usize = 6;
 pub(crate) const ROW_BLOCK: usize = 16 * ROWS;
 
 /// Most rows of a panel that are multiplied before the next ones are touched: few enough to be in a cache
-/// still when the next tile reads them again. An interpreter has no time for so many.
+/// still when the next tile reads them again. Miri has no time for so many.
 pub(crate) const DEPTH: usize = if cfg!(miri) { 16 } else { 512 };
 
 macro_rules! kernel {
@@ -240,7 +240,8 @@ macro_rules! kernel {
             /// Values in a line of a cache.
             const LINE: usize = 64 / size_of::<$float>();
 
-            /// Of a single row, `OTHERS` panels are multiplied beside one.
+            /// The whole product, by tiles of up to `MOST` vectors. Of a single row, `OTHERS` panels are
+            /// multiplied beside one.
             #[inline(always)]
             pub fn all<S: Simd, const MOST: usize, const OTHERS: usize>(
                 simd: S,
@@ -305,7 +306,8 @@ macro_rules! kernel {
                 store: Store<'a, $float>,
             }
 
-            /// A block whose chains are finished elsewhere before they are added to anything.
+            /// A block whose chains are finished elsewhere before they are added to anything: a chain that
+            /// is cut goes on from what was stored, which must be the sum alone.
             #[inline(never)]
             fn then_add<S: Simd, const MOST: usize>(simd: S, block: Block<'_>) {
                 let Block { rows, b: Panel { first, cols, .. }, c, stride, store, .. } = block;
