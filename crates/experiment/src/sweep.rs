@@ -196,8 +196,7 @@ impl Sweep {
     fn check(&self, parts: &Parts) -> Result<Vec<Config>, Error> {
         let check = |combination: &Combination| {
             let config = Config::parse(&self.document(combination)?, parts)?;
-            let (every, steps) = (config.eval.every.get(), config.train.steps.get());
-            if every == 0 || steps < every || config.data.split[1].get() == 0.0 {
+            if !config.is_ever_evaluated() || config.data.split[1].get() == 0.0 {
                 return Err(Error::Argument {
                     place: self.config.display().to_string(),
                     message: "a sweep compares validation losses, and this config has none".into(),

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, Scratch, add, add_column_sums, gemm, gemm_bias};
+use tensor_core::gemm::{Packed, add, add_column_sums, gemm, gemm_bias};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
-use tensor_core::{Layout, Real, Shape};
+use tensor_core::{Aligned, Layout, Real, Shape};
 
 use crate::dropout::Dropout;
 use crate::projection::weight_gradient;
@@ -78,7 +78,7 @@ pub struct Model<T> {
     dlogits: Rows<T>,
     /// Gradient by the outputs of the layer in hand, `[batch_size·seq_len, hidden_size]`.
     dy: Rows<T>,
-    /// Scratch, where the next `dy` is written.
+    /// Workspace, where the next `dy` is written.
     dx: Rows<T>,
     /// Gradient by the embedded characters.
     d_embedded: Rows<T>,
@@ -88,7 +88,7 @@ pub struct Model<T> {
     output: Packed<T>,
     output_t: Packed<T>,
     /// For the weight gradient.
-    scratch: Scratch<T>,
+    scratch: Aligned<T>,
     pool: Pool,
 }
 
@@ -182,7 +182,7 @@ impl<T: Real> Model<T> {
             losses: zeros(1),
             output: Packed::default(),
             output_t: Packed::default(),
-            scratch: Scratch::default(),
+            scratch: Aligned::default(),
             pool: Pool::default(),
         }
     }

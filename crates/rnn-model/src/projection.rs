@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, Scratch, add, gemm, gemm_bias, gemm_tn_acc};
+use tensor_core::gemm::{Packed, add, gemm, gemm_bias, gemm_tn_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
-use tensor_core::{Real, Shape, Tensor};
+use tensor_core::{Aligned, Real, Shape, Tensor};
 
 use crate::norm::{Norm, NormMut};
 use crate::view::{RowsMut, matrix, matrix_mut};
@@ -99,7 +99,7 @@ impl<T: Real> Projection<T> {
         x: Input<'_, T>,
         da: ArrayView2<'_, T>,
         grads: &mut [T],
-        scratch: &mut Scratch<T>,
+        scratch: &mut Aligned<T>,
         pool: &mut Pool,
     ) {
         let _phase = enter(Phase::WeightGradients);
@@ -131,7 +131,7 @@ pub(crate) fn weight_gradient<T: Real>(
     x: ArrayView2<'_, T>,
     da: ArrayView2<'_, T>,
     grads: &mut [T],
-    scratch: &mut Scratch<T>,
+    scratch: &mut Aligned<T>,
     pool: &mut Pool,
 ) {
     let _phase = enter(Phase::WeightGradients);

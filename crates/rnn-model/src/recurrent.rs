@@ -4,11 +4,11 @@ use std::mem::take;
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, Scratch, add, gemm, gemm_acc};
+use tensor_core::gemm::{Packed, add, gemm, gemm_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
-use tensor_core::{Real, Shape, Tensor, prefetch};
+use tensor_core::{Aligned, Real, Shape, Tensor, prefetch};
 
 use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
@@ -186,7 +186,7 @@ pub struct Recurrent<T, C> {
     w_hh_t: Packed<T>,
     w_mh_t: Packed<T>,
     /// For the products that are weight gradients.
-    scratch: Scratch<T>,
+    scratch: Aligned<T>,
     /// Time steps of the last window.
     steps: usize,
     tapes: Tapes<T>,
@@ -300,7 +300,7 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             w_mh: Packed::default(),
             w_hh_t: Packed::default(),
             w_mh_t: Packed::default(),
-            scratch: Scratch::default(),
+            scratch: Aligned::default(),
             steps: 0,
             cell,
             dims,

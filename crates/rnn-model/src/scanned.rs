@@ -7,11 +7,10 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::Scratch;
 use tensor_core::gemm::add;
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
-use tensor_core::{Real, Tensor};
+use tensor_core::{Aligned, Real, Tensor};
 
 use crate::initial::Initial;
 use crate::norm::NormMut;
@@ -44,7 +43,7 @@ pub struct Scanned<T, C> {
     dims: Dims,
     projection: Projection<T>,
     /// For the weight gradient.
-    scratch: Scratch<T>,
+    scratch: Aligned<T>,
     initial: Initial,
     /// Time steps of the last window.
     steps: usize,
@@ -94,7 +93,7 @@ impl<T: Real, C: ScanCell<T>> Scanned<T, C> {
             d_keep: lanes(hidden_size),
             d_vectors: lanes(projection.n_vectors() + initial.n_params()),
         };
-        Self { projection, scratch: Scratch::default(), initial, steps: 0, cell, dims, tapes }
+        Self { projection, scratch: Aligned::default(), initial, steps: 0, cell, dims, tapes }
     }
 
     /// What every thread reads, and the lanes to be split among them.

@@ -25,6 +25,16 @@ impl<T: Copy> Aligned<T> {
     }
 }
 
+impl<T: Copy> Aligned<T> {
+    /// Its first `len` values. Where it is shorter it is made anew, of `value` throughout.
+    pub fn first(&mut self, len: usize, value: T) -> &mut [T] {
+        if self.len < len {
+            *self = Self::new(value, len);
+        }
+        &mut self[..len]
+    }
+}
+
 impl<T> Default for Aligned<T> {
     /// Nothing, without an allocation.
     fn default() -> Self {
@@ -62,5 +72,15 @@ mod tests {
             assert_eq!(&slice[..], vec![8.0; len]);
         }
         assert!(Aligned::<f32>::default().is_empty());
+    }
+
+    #[test]
+    fn it_grows_and_never_shrinks() {
+        let mut slice = Aligned::default();
+        assert_eq!(slice.first(3, 7), [7; 3]);
+        slice.first(3, 7).fill(1);
+        assert_eq!(slice.first(2, 9), [1; 2]);
+        assert_eq!(slice.len(), 3);
+        assert_eq!(slice.first(5, 9), [9; 5]);
     }
 }

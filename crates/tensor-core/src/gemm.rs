@@ -61,10 +61,7 @@ impl<T: Real> Packed<T> {
         (self.k, self.n) = (k, n);
         let grid = T::grid();
         let len = grid.len(k, n);
-        if self.values.len() < len {
-            self.values = Aligned::new(T::ZERO, len);
-        }
-        let mut rest = &mut self.values[..len];
+        let mut rest = self.values.first(len, T::ZERO);
         let panels = grid.panels(n).map(move |(first, cols)| {
             let to = rest.split_off_mut(..k * grid.stride(cols)).expect("room for each panel");
             Pack { b, k, n, is_transposed, first, cols, to }
@@ -193,26 +190,13 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// What [`gemm_tn_acc`] works in. Only what is in it while it runs means anything.
-#[derive(Debug)]
-pub struct Scratch<T> {
-    /// A part for each thread, as long as the largest product so far needed.
-    values: Aligned<T>,
-}
-
-impl<T> Default for Scratch<T> {
-    /// The first product makes room for itself.
-    fn default() -> Self {
-        Self { values: Aligned::default() }
-    }
-}
-
 /// Rows of B that [`gemm_tn_acc`] lays out at a time, of at most [`COLS`] columns: few enough to stay in
 /// a cache while all rows of C take them up. Miri has no time for so many.
 const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
 const COLS: usize = 2 * BLOCK;
 
 /// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Every chain starts at `C`.
+/// Overwrites `scratch`, which grows as it is needed.
 ///
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
@@ -221,7 +205,7 @@ pub fn gemm_tn_acc<T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
     mut c: ArrayViewMut2<'_, T>,
-    scratch: &mut Scratch<T>,
+    scratch: &mut Aligned<T>,
     pool: &mut Pool,
 ) {
     let (m, n) = c.dim();
@@ -242,10 +226,8 @@ pub fn gemm_tn_acc<T: Real>(
     let each = n.div_ceil(pool.threads()).next_multiple_of(WHOLE);
     let (rows, cols) = (BLOCK.min(a.0.len() / m), COLS.min(each));
     let len = (rows + m) * cols;
-    if scratch.values.len() < pool.threads() * len {
-        scratch.values = Aligned::new(T::ZERO, pool.threads() * len);
-    }
-    let parts = c.axis_chunks_iter_mut(Axis(1), each).zip(scratch.values.chunks_mut(len));
+    let scratch = scratch.first(pool.threads() * len, T::ZERO);
+    let parts = c.axis_chunks_iter_mut(Axis(1), each).zip(scratch.chunks_mut(len));
     pool.each(parts.enumerate(), |(part, (mut c, scratch))| {
         let (b_block, c_block) = scratch.split_at_mut(rows * cols);
         for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
@@ -448,7 +430,7 @@ mod tests {
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
             let mut out = c.clone();
-            let mut scratch = Scratch::default();
+            let mut scratch = Aligned::default();
             gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut scratch, &mut Pool::new(2));
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
         }
@@ -520,31 +502,18 @@ mod tests {
 
     #[test]
     fn matrices_of_several_blocks_each_way_give_their_product() {
-        let mut scratch = Scratch::default();
+        let mut scratch = Aligned::default();
         let more = BLOCK + 4;
         for (m, k, n) in
             [(53, more, 300), (5, 30, 2 * COLS + 9), (49, 2 * BLOCK + 8, 5), (150, more, 40)]
         {
             let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
-            let mut out = c.clone();
-            let expected = naive(a.view(), b.view(), &c);
-            gemm_tn_acc(
-                transposed(&a).view(),
-                b.view(),
-                out.view_mut(),
-                &mut scratch,
-                &mut Pool::new(1),
-            );
-            assert_eq!(out, expected);
-            let mut out = c.clone();
-            gemm_tn_acc(
-                transposed(&a).view(),
-                b.view(),
-                out.view_mut(),
-                &mut scratch,
-                &mut Pool::new(3),
-            );
-            assert_eq!(out, expected);
+            let (at, expected) = (transposed(&a), naive(a.view(), b.view(), &c));
+            for threads in [1, 3] {
+                let (mut out, mut pool) = (c.clone(), Pool::new(threads));
+                gemm_tn_acc(at.view(), b.view(), out.view_mut(), &mut scratch, &mut pool);
+                assert_eq!(out, expected);
+            }
             let mut out = c.clone();
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());
             assert_eq!(out, expected);

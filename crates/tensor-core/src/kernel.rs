@@ -292,14 +292,14 @@ macro_rules! kernel {
                 }
             }
 
-            /// Some rows and a panel's columns of C.
+            /// A panel's columns of C, and some of its rows.
             struct Block<'a> {
                 rows: usize,
                 a: Left<'a, $float>,
                 b: Panel<'a, $float>,
                 /// Rows of B.
                 k: usize,
-                /// What will be read after B.
+                /// What will be read after B: each tile asks for a line of it at each row of B.
                 next: &'a [$float],
                 c: &'a mut [$float],
                 stride: usize,
@@ -349,8 +349,8 @@ macro_rules! kernel {
                             let a = Left { values, first: a.first + begin, ..a };
                             let next = next.get(asked..).unwrap_or_default();
                             let k = bottom - top;
-                            let tiles = Tiles { count, a, b, k, next, c, stride, store };
-                            pick::<S, MOST>(simd, rows, vectors, tiles);
+                            let tile = Block { rows, a, b, k, next, c, stride, store };
+                            pick::<S, MOST>(simd, vectors, count, tile);
                             asked += count * k * LINE;
                         }
                         begin += count * rows;
@@ -358,62 +358,54 @@ macro_rules! kernel {
                 }
             }
 
-            /// Some columns of C, and of its rows as many as `count` tiles have.
-            struct Tiles<'a> {
-                count: usize,
-                a: Left<'a, $float>,
-                b: Panel<'a, $float>,
-                /// Rows of B.
-                k: usize,
-                /// What will be read after B: each tile asks for a line of it at each row of B.
-                next: &'a [$float],
-                c: &'a mut [$float],
-                stride: usize,
-                store: Store<'a, $float>,
-            }
-
+            /// [`tiles`] of as many rows and vectors as the first one has.
             #[inline(always)]
-            fn pick<S: Simd, const MOST: usize>(s: S, rows: usize, vectors: usize, at: Tiles<'_>) {
-                match (rows, vectors) {
-                    (1, 1) => tiles::<S, 1, 1>(s, at),
-                    (2, 1) => tiles::<S, 2, 1>(s, at),
-                    (3, 1) => tiles::<S, 3, 1>(s, at),
-                    (4, 1) => tiles::<S, 4, 1>(s, at),
-                    (5, 1) => tiles::<S, 5, 1>(s, at),
-                    (6, 1) => tiles::<S, 6, 1>(s, at),
-                    (1, 2) => tiles::<S, 1, 2>(s, at),
-                    (2, 2) => tiles::<S, 2, 2>(s, at),
-                    (3, 2) => tiles::<S, 3, 2>(s, at),
-                    (4, 2) => tiles::<S, 4, 2>(s, at),
-                    (5, 2) => tiles::<S, 5, 2>(s, at),
-                    (6, 2) => tiles::<S, 6, 2>(s, at),
-                    (1, 3) if 3 <= MOST => tiles::<S, 1, 3>(s, at),
-                    (2, 3) if 3 <= MOST => tiles::<S, 2, 3>(s, at),
-                    (3, 3) if 3 <= MOST => tiles::<S, 3, 3>(s, at),
-                    (4, 3) if 3 <= MOST => tiles::<S, 4, 3>(s, at),
-                    (5, 3) if 3 <= MOST => tiles::<S, 5, 3>(s, at),
-                    (6, 3) if 3 <= MOST => tiles::<S, 6, 3>(s, at),
-                    (1, 4) if 4 <= MOST => tiles::<S, 1, 4>(s, at),
-                    (2, 4) if 4 <= MOST => tiles::<S, 2, 4>(s, at),
-                    (3, 4) if 4 <= MOST => tiles::<S, 3, 4>(s, at),
-                    (4, 4) if 4 <= MOST => tiles::<S, 4, 4>(s, at),
-                    (5, 4) if 4 <= MOST => tiles::<S, 5, 4>(s, at),
-                    (6, 4) if 4 <= MOST => tiles::<S, 6, 4>(s, at),
-                    _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+            fn pick<S: Simd, const MOST: usize>(s: S, vectors: usize, n: usize, at: Block<'_>) {
+                match (at.rows, vectors) {
+                    (1, 1) => tiles::<S, 1, 1>(s, n, at),
+                    (2, 1) => tiles::<S, 2, 1>(s, n, at),
+                    (3, 1) => tiles::<S, 3, 1>(s, n, at),
+                    (4, 1) => tiles::<S, 4, 1>(s, n, at),
+                    (5, 1) => tiles::<S, 5, 1>(s, n, at),
+                    (6, 1) => tiles::<S, 6, 1>(s, n, at),
+                    (1, 2) => tiles::<S, 1, 2>(s, n, at),
+                    (2, 2) => tiles::<S, 2, 2>(s, n, at),
+                    (3, 2) => tiles::<S, 3, 2>(s, n, at),
+                    (4, 2) => tiles::<S, 4, 2>(s, n, at),
+                    (5, 2) => tiles::<S, 5, 2>(s, n, at),
+                    (6, 2) => tiles::<S, 6, 2>(s, n, at),
+                    (1, 3) if 3 <= MOST => tiles::<S, 1, 3>(s, n, at),
+                    (2, 3) if 3 <= MOST => tiles::<S, 2, 3>(s, n, at),
+                    (3, 3) if 3 <= MOST => tiles::<S, 3, 3>(s, n, at),
+                    (4, 3) if 3 <= MOST => tiles::<S, 4, 3>(s, n, at),
+                    (5, 3) if 3 <= MOST => tiles::<S, 5, 3>(s, n, at),
+                    (6, 3) if 3 <= MOST => tiles::<S, 6, 3>(s, n, at),
+                    (1, 4) if 4 <= MOST => tiles::<S, 1, 4>(s, n, at),
+                    (2, 4) if 4 <= MOST => tiles::<S, 2, 4>(s, n, at),
+                    (3, 4) if 4 <= MOST => tiles::<S, 3, 4>(s, n, at),
+                    (4, 4) if 4 <= MOST => tiles::<S, 4, 4>(s, n, at),
+                    (5, 4) if 4 <= MOST => tiles::<S, 5, 4>(s, n, at),
+                    (6, 4) if 4 <= MOST => tiles::<S, 6, 4>(s, n, at),
+                    (rows, _) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
                 }
             }
 
+            /// `count` tiles below each other, of which `first` is the uppermost.
             #[inline(always)]
-            fn tiles<S: Simd, const R: usize, const V: usize>(simd: S, tiles: Tiles<'_>) {
-                simd.vectorize(
+            fn tiles<S: Simd, const R: usize, const V: usize>(
+                s: S,
+                count: usize,
+                first: Block<'_>,
+            ) {
+                s.vectorize(
                     #[inline(always)]
                     || {
-                        let Tiles { count, a, b, k, next, c, stride, store } = tiles;
+                        let Block { a, b, k, next, c, stride, store, .. } = first;
                         for n in 0..count {
                             let a = Left { first: a.first + n * R, ..a };
                             let c = &mut c[n * R * stride..];
                             let next = next.get(n * k * LINE..).unwrap_or_default();
-                            tile::<S, R, V>(simd, a, b, next, c, stride, store);
+                            tile::<S, R, V>(s, a, b, next, c, stride, store);
                         }
                     },
                 );

@@ -22,10 +22,10 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::gemm::{Packed, Scratch, gemm, gemm_tn_acc};
+use tensor_core::gemm::{Packed, gemm, gemm_tn_acc};
 use tensor_core::pool::Pool;
 use tensor_core::reduce::norm;
-use tensor_core::{Layout, Real, Shape};
+use tensor_core::{Aligned, Layout, Real, Shape};
 
 use super::adam::AdamStep;
 use super::{Optimizer, OptimizerPart};
@@ -188,7 +188,7 @@ struct Workspace<T> {
     polynomial: Vec<T>,
     /// The right-hand side of the product in hand.
     packed: Packed<T>,
-    scratch: Scratch<T>,
+    scratch: Aligned<T>,
 }
 
 impl<T: Real> Workspace<T> {
@@ -200,7 +200,7 @@ impl<T: Real> Workspace<T> {
         let x = vec![T::ZERO; shapes.clone().map(Shape::len).max().unwrap_or(0)];
         let short = shapes.map(short_side).max().unwrap_or(0);
         let gram = vec![T::ZERO; short * short];
-        let (packed, scratch) = (Packed::default(), Scratch::default());
+        let (packed, scratch) = (Packed::default(), Aligned::default());
         Self { next: x.clone(), x, polynomial: gram.clone(), gram, packed, scratch }
     }
 
