@@ -4,7 +4,7 @@ pub mod blocks;
 #[path = "rank_threads.rs"]
 pub mod ranks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use experiment::{Error, Event, Experiment, Flow, Observer, Parts, open_config};
@@ -42,6 +42,21 @@ pub fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     files
+}
+
+/// The files that are not the same in two runs, and from which byte on.
+pub fn different(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+    let differs = |name: &String| match (a.get(name), b.get(name)) {
+        (Some(a), Some(b)) if a == b => None,
+        (Some(a), Some(b)) => {
+            let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            Some(format!("{name} from byte {same} on, of {} and {}", a.len(), b.len()))
+        }
+        (Some(_), None) => Some(format!("{name} only in the first")),
+        (None, _) => Some(format!("{name} only in the second")),
+    };
+    names.into_iter().filter_map(differs).collect()
 }
 
 /// What a command line of `cli` gave.

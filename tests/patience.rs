@@ -7,7 +7,7 @@ use experiment::{
     Checkpoint, Experiment, Observer, Outcome, Parts, Permitted, Resumed, RunDir, open_config,
     train_from,
 };
-use integration_tests::{StopAfter, cli, files, prepare};
+use integration_tests::{StopAfter, cli, different, files, prepare};
 
 /// At its best after a few steps: what it learns of the first half of the text does not hold in the
 /// second.
@@ -83,11 +83,11 @@ fn a_run_that_was_stopped_ends_in_the_same_bytes_and_one_that_had_ended_stays() 
         assert_eq!(go_on(&name, &experiment, stop).step, stop);
         let outcome = go_on(&name, &experiment, u64::MAX);
         assert_eq!((outcome.step, outcome.out_of_patience), (end, true), "from {stop}");
-        assert!(files(&name) == whole, "after a stop at step {stop}");
+        assert_eq!(different(&files(&name), &whole), [""; 0], "after a stop at step {stop}");
     }
     // Again and again.
     assert_eq!(go_on(&path("whole"), &experiment, u64::MAX).step, end);
-    assert!(files(&path("whole")) == whole);
+    assert_eq!(different(&files(&path("whole")), &whole), [""; 0]);
 }
 
 #[test]

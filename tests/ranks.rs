@@ -2,14 +2,13 @@
 //!
 //! The ranks are threads here; over MPI, `cargo xtask ranks` does the same with processes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::thread;
 
 use experiment::ranks::{Alone, Ranks};
 use experiment::{Checkpoint, Observer, Permitted, RunDir, train_from};
 use integration_tests::ranks::{Thread, threads};
-use integration_tests::{StopAfter, files, prepare};
+use integration_tests::{StopAfter, different, files, prepare};
 
 const CONFIG: &str = "configs/karpathy.toml";
 
@@ -52,12 +51,6 @@ fn run(out: &Path, count: usize, overrides: &[&str], stop: Option<u64>) {
             }
         }),
     }
-}
-
-/// The names of the files that are not the same in two runs.
-fn different(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
-    let names: BTreeSet<_> = a.keys().chain(b.keys()).collect();
-    names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
 }
 
 #[test]
