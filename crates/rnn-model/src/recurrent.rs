@@ -8,13 +8,13 @@ use tensor_core::gemm::{Packed, add, gemm, gemm_acc};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
-use tensor_core::{Aligned, Real, Shape, Tensor, prefetch};
+use tensor_core::{Aligned, Real, Shape, Tensor};
 
 use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
 use crate::norm::{Norm, NormMut};
 use crate::projection::{Part, Projection, weight_gradient};
-use crate::units::{Few, MOST, UNITS, ask_each, load, load_each, store, store_each};
+use crate::units::{Few, MOST, UNITS, ask, ask_each, blocks, load, load_each, store, store_each};
 use crate::view::{Rows, RowsMut, columns, matrix, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
@@ -523,19 +523,23 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let [few_a, few_a_h] = &mut few;
                     let few_a = &mut few_a[..common.cell.gates().len()];
                     let few_a_h = &mut few_a_h[..common.cell.reads_h()];
-                    for at in (0..common.hidden_size).step_by(UNITS) {
-                        load_each(few_a, a, at);
-                        load_each(few_a_h, a_h, at);
-                        let mut units_m = [T::ZERO; UNITS];
-                        common.cell.mix(Mix {
-                            a: few_a.as_flattened_mut(),
-                            a_h: few_a_h.as_flattened(),
-                            h_prev: &load(h_prev, at),
-                            m: &mut units_m,
-                        });
-                        store_each(few_a, a, at);
-                        store(&units_m, m, at);
-                    }
+                    blocks(
+                        common.hidden_size,
+                        #[inline(always)]
+                        |at| {
+                            load_each(few_a, a, at);
+                            load_each(few_a_h, a_h, at);
+                            let mut units_m = [T::ZERO; UNITS];
+                            common.cell.mix(Mix {
+                                a: few_a.as_flattened_mut(),
+                                a_h: few_a_h.as_flattened(),
+                                h_prev: &load(h_prev, at),
+                                m: &mut units_m,
+                            });
+                            store_each(few_a, a, at);
+                            store(&units_m, m, at);
+                        },
+                    );
                 },
             );
         }
@@ -573,30 +577,35 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let (row_c_prev, next_c_prev) = self.c_prev.row_and_next(row, steps);
                     let (row_h, next_h) = self.h.row_and_next(row, steps);
                     let (row_c, next_c) = self.c.row_and_next(row, steps);
-                    for at in (0..common.hidden_size).step_by(UNITS) {
-                        for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c] {
-                            ask_each(next, at, common.hidden_size);
-                        }
-                        load_each(a, row_a, at);
-                        load_each(a_h, row_a_h, at);
-                        load_each(own, common.own, at);
-                        let (mut h, mut c) = ([T::ZERO; UNITS], [T::ZERO; UNITS]);
-                        let c_prev = if has_c { load(row_c_prev, at) } else { c };
-                        common.cell.forward(Forward {
-                            own: own.as_flattened(),
-                            a: a.as_flattened_mut(),
-                            a_h: a_h.as_flattened(),
-                            h_prev: &load(row_h_prev, at),
-                            c_prev: if has_c { &c_prev } else { &[] },
-                            h: &mut h,
-                            c: if has_c { &mut c } else { &mut [] },
-                        });
-                        store_each(a, row_a, at);
-                        store(&h, row_h, at);
-                        if has_c {
-                            store(&c, row_c, at);
-                        }
-                    }
+                    blocks(
+                        common.hidden_size,
+                        #[inline(always)]
+                        |at| {
+                            for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c]
+                            {
+                                ask_each(next, at, common.hidden_size);
+                            }
+                            load_each(a, row_a, at);
+                            load_each(a_h, row_a_h, at);
+                            load_each(own, common.own, at);
+                            let (mut h, mut c) = ([T::ZERO; UNITS], [T::ZERO; UNITS]);
+                            let c_prev = if has_c { load(row_c_prev, at) } else { c };
+                            common.cell.forward(Forward {
+                                own: own.as_flattened(),
+                                a: a.as_flattened_mut(),
+                                a_h: a_h.as_flattened(),
+                                h_prev: &load(row_h_prev, at),
+                                c_prev: if has_c { &c_prev } else { &[] },
+                                h: &mut h,
+                                c: if has_c { &mut c } else { &mut [] },
+                            });
+                            store_each(a, row_a, at);
+                            store(&h, row_h, at);
+                            if has_c {
+                                store(&c, row_c, at);
+                            }
+                        },
+                    );
                 }
             },
         );
@@ -694,48 +703,53 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let (row_c, next_c) = self.c.row_and_next(row, steps);
                     let (row_dh, row_dc) = (self.dh.row_mut(lane), self.dc.row_mut(lane));
                     let row_d_own = &mut self.d_vectors.row_mut(lane)[d_own.clone()];
-                    for at in (0..common.hidden_size).step_by(UNITS) {
-                        for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c] {
-                            ask_each(next, at, common.hidden_size);
-                        }
-                        prefetch(all_dy, (row + steps) * common.hidden_size + at);
-                        load_each(a, row_a, at);
-                        load_each(a_h, row_a_h, at);
-                        load_each(own, common.own, at);
-                        load_each(few_d_own, row_d_own, at);
-                        let mut dh = load(row_dh, at);
-                        // h[t] is read by the output of this step and by the next step.
-                        for (dh, dy) in dh.iter_mut().zip(load(row_dy, at)) {
-                            *dh += dy;
-                        }
-                        let none = [T::ZERO; UNITS];
-                        let c_prev = if has_c { load(row_c_prev, at) } else { none };
-                        let c = if has_c { load(row_c, at) } else { none };
-                        let mut dc = if has_c { load(row_dc, at) } else { none };
-                        let mut dh_prev = none;
-                        common.cell.backward(Backward {
-                            own: own.as_flattened(),
-                            a: a.as_flattened(),
-                            a_h: a_h.as_flattened(),
-                            h_prev: &load(row_h_prev, at),
-                            c_prev: if has_c { &c_prev } else { &[] },
-                            h: &load(row_h, at),
-                            c: if has_c { &c } else { &[] },
-                            dh: &dh,
-                            dc: if has_c { &mut dc } else { &mut [] },
-                            dh_prev: &mut dh_prev,
-                            da: da.as_flattened_mut(),
-                            da_h: da_h.as_flattened_mut(),
-                            d_own: few_d_own.as_flattened_mut(),
-                        });
-                        store(&dh_prev, row_dh, at);
-                        if has_c {
-                            store(&dc, row_dc, at);
-                        }
-                        store_each(da, row_a, at);
-                        store_each(da_h, row_a_h, at);
-                        store_each(few_d_own, row_d_own, at);
-                    }
+                    blocks(
+                        common.hidden_size,
+                        #[inline(always)]
+                        |at| {
+                            for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c]
+                            {
+                                ask_each(next, at, common.hidden_size);
+                            }
+                            ask(all_dy, (row + steps) * common.hidden_size, at);
+                            load_each(a, row_a, at);
+                            load_each(a_h, row_a_h, at);
+                            load_each(own, common.own, at);
+                            load_each(few_d_own, row_d_own, at);
+                            let mut dh = load(row_dh, at);
+                            // h[t] is read by the output of this step and by the next step.
+                            for (dh, dy) in dh.iter_mut().zip(load(row_dy, at)) {
+                                *dh += dy;
+                            }
+                            let none = [T::ZERO; UNITS];
+                            let c_prev = if has_c { load(row_c_prev, at) } else { none };
+                            let c = if has_c { load(row_c, at) } else { none };
+                            let mut dc = if has_c { load(row_dc, at) } else { none };
+                            let mut dh_prev = none;
+                            common.cell.backward(Backward {
+                                own: own.as_flattened(),
+                                a: a.as_flattened(),
+                                a_h: a_h.as_flattened(),
+                                h_prev: &load(row_h_prev, at),
+                                c_prev: if has_c { &c_prev } else { &[] },
+                                h: &load(row_h, at),
+                                c: if has_c { &c } else { &[] },
+                                dh: &dh,
+                                dc: if has_c { &mut dc } else { &mut [] },
+                                dh_prev: &mut dh_prev,
+                                da: da.as_flattened_mut(),
+                                da_h: da_h.as_flattened_mut(),
+                                d_own: few_d_own.as_flattened_mut(),
+                            });
+                            store(&dh_prev, row_dh, at);
+                            if has_c {
+                                store(&dc, row_dc, at);
+                            }
+                            store_each(da, row_a, at);
+                            store_each(da_h, row_a_h, at);
+                            store_each(few_d_own, row_d_own, at);
+                        },
+                    );
                 }
             },
         );
@@ -763,24 +777,28 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let (a_h, da_h) = (&mut a_h[..by_h], &mut da_h[..by_h]);
                 for lane in 0..self.lanes.len() {
                     let row = lane * common.steps + t;
-                    for at in (0..common.hidden_size).step_by(UNITS) {
-                        load_each(a, self.a_kept.row(lane), at);
-                        load_each(a_h, self.a_h.row(row), at);
-                        load_each(da, self.a.row(row), at);
-                        let mut dh_prev = load(self.dh.row(lane), at);
-                        common.cell.mix_backward(MixBackward {
-                            a: a.as_flattened(),
-                            a_h: a_h.as_flattened(),
-                            h_prev: &load(self.h_prev.row(row), at),
-                            dm: &load(self.dm.row(lane), at),
-                            dh_prev: &mut dh_prev,
-                            da: da.as_flattened_mut(),
-                            da_h: da_h.as_flattened_mut(),
-                        });
-                        store(&dh_prev, self.dh.row_mut(lane), at);
-                        store_each(da, self.a.row_mut(row), at);
-                        store_each(da_h, self.a_h.row_mut(row), at);
-                    }
+                    blocks(
+                        common.hidden_size,
+                        #[inline(always)]
+                        |at| {
+                            load_each(a, self.a_kept.row(lane), at);
+                            load_each(a_h, self.a_h.row(row), at);
+                            load_each(da, self.a.row(row), at);
+                            let mut dh_prev = load(self.dh.row(lane), at);
+                            common.cell.mix_backward(MixBackward {
+                                a: a.as_flattened(),
+                                a_h: a_h.as_flattened(),
+                                h_prev: &load(self.h_prev.row(row), at),
+                                dm: &load(self.dm.row(lane), at),
+                                dh_prev: &mut dh_prev,
+                                da: da.as_flattened_mut(),
+                                da_h: da_h.as_flattened_mut(),
+                            });
+                            store(&dh_prev, self.dh.row_mut(lane), at);
+                            store_each(da, self.a.row_mut(row), at);
+                            store_each(da_h, self.a_h.row_mut(row), at);
+                        },
+                    );
                 }
             },
         );

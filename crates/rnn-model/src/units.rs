@@ -18,13 +18,34 @@ pub(crate) type Units<T> = [T; UNITS];
 /// Some units of up to [`MOST`] vectors.
 pub(crate) type Few<T> = [Units<T>; MOST];
 
-/// The units from `at` on; where the vector ends, zeros.
+/// Which units of a vector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    first: usize,
+    /// Whether there are [`UNITS`] of them.
+    is_whole: bool,
+}
+
+/// Does `block` with all units of a vector of `len`, one block after the other.
+///
+/// It is compiled twice: what the last block needs, if it is not a whole one, would keep the units of
+/// all others from staying in registers.
 #[inline(always)]
-pub(crate) fn load<T: Real>(from: &[T], at: usize) -> Units<T> {
-    match from[at..].first_chunk() {
-        Some(whole) => *whole,
-        None => load_end(&from[at..]),
+pub(crate) fn blocks(len: usize, mut block: impl FnMut(At)) {
+    let rest = len - len % UNITS;
+    for first in (0..rest).step_by(UNITS) {
+        block(At { first, is_whole: true });
     }
+    if rest < len {
+        block(At { first: rest, is_whole: false });
+    }
+}
+
+/// The units of a vector that are `at` a place; zeros where it ends.
+#[inline(always)]
+pub(crate) fn load<T: Real>(from: &[T], at: At) -> Units<T> {
+    let from = &from[at.first..];
+    if at.is_whole { *from.first_chunk().expect("a whole block") } else { load_end(from) }
 }
 
 #[inline(never)]
@@ -36,10 +57,12 @@ fn load_end<T: Real>(from: &[T]) -> Units<T> {
 
 /// The reverse of [`load`].
 #[inline(always)]
-pub(crate) fn store<T: Real>(units: &Units<T>, to: &mut [T], at: usize) {
-    match to[at..].first_chunk_mut() {
-        Some(whole) => *whole = *units,
-        None => store_end(units, &mut to[at..]),
+pub(crate) fn store<T: Real>(units: &Units<T>, to: &mut [T], at: At) {
+    let to = &mut to[at.first..];
+    if at.is_whole {
+        *to.first_chunk_mut().expect("a whole block") = *units;
+    } else {
+        store_end(units, to);
     }
 }
 
@@ -48,18 +71,24 @@ fn store_end<T: Real>(units: &Units<T>, to: &mut [T]) {
     to.iter_mut().zip(units).for_each(|(to, unit)| *to = *unit);
 }
 
-/// Asks for the units from `at` on of each of the vectors in a row, `len` long: the next lane's lie far
-/// from those of this one.
+/// Asks for some units of each of the vectors in a row, `len` long: the next lane's lie far from those
+/// of this one.
 #[inline(always)]
-pub(crate) fn ask_each<T>(row: &[T], at: usize, len: usize) {
+pub(crate) fn ask_each<T>(row: &[T], at: At, len: usize) {
     for vector in (0..row.len()).step_by(len) {
-        prefetch(row, vector + at);
+        prefetch(row, vector + at.first);
     }
+}
+
+/// As [`ask_each`], of one vector that begins at `first`.
+#[inline(always)]
+pub(crate) fn ask<T>(values: &[T], first: usize, at: At) {
+    prefetch(values, first + at.first);
 }
 
 /// [`load`]s from each of as many vectors as `few` has, which lie one after the other in `from`.
 #[inline(always)]
-pub(crate) fn load_each<T: Real>(few: &mut [Units<T>], from: &[T], at: usize) {
+pub(crate) fn load_each<T: Real>(few: &mut [Units<T>], from: &[T], at: At) {
     let len = from.len() / few.len().max(1);
     for (vector, units) in few.iter_mut().enumerate() {
         *units = load(&from[vector * len..][..len], at);
@@ -68,7 +97,7 @@ pub(crate) fn load_each<T: Real>(few: &mut [Units<T>], from: &[T], at: usize) {
 
 /// The reverse of [`load_each`].
 #[inline(always)]
-pub(crate) fn store_each<T: Real>(few: &[Units<T>], to: &mut [T], at: usize) {
+pub(crate) fn store_each<T: Real>(few: &[Units<T>], to: &mut [T], at: At) {
     let len = to.len() / few.len().max(1);
     for (vector, units) in few.iter().enumerate() {
         store(units, &mut to[vector * len..][..len], at);
