@@ -1,8 +1,9 @@
 //! A few threads that take work from one list: fork and join in less than a microsecond.
 //!
 //! Between two jobs a thread spins for a while, because in training the next job is near, and parks
-//! when none comes. Which thread does what is left to chance; so no result may depend on it, and
-//! none does: a job writes what no other job reads or writes.
+//! when none comes. One that comes late, because something else has its core, finds the door closed and
+//! is not waited for. Which thread does what is left to chance; so no result may depend on it, and none
+//! does: a job writes what no other job reads or writes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -25,15 +26,56 @@ pub struct Pool {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The work in hand: a pointer to a [`Work`], null if there is none.
+    /// The work in hand: a pointer to a [`Work`].
     work: AtomicPtr<()>,
-    /// Counts the works handed out.
-    turn: AtomicUsize,
-    /// Helpers that are not done with the work in hand.
-    busy: AtomicUsize,
+    door: Door,
     /// Whether a helper panicked.
     panicked: AtomicBool,
     end: AtomicBool,
+}
+
+/// Lets helpers in to a work while it is open, and counts those that are in.
+///
+/// One number holds all of it: helpers inside in the lowest bits, [`OPEN`], and above it the works so
+/// far. So a helper can go in only while the work that it saw is the one in hand.
+#[derive(Debug, Default)]
+struct Door(AtomicUsize);
+
+/// More than there are helpers.
+const OPEN: usize = 1 << 15;
+
+impl Door {
+    /// Opens it to the next work. What was written before is seen by who goes in.
+    ///
+    /// It has to be closed, and nobody inside.
+    fn open(&self) {
+        self.0.fetch_add(OPEN, Ordering::Release);
+    }
+
+    /// Lets nobody in any more.
+    fn close(&self) {
+        self.0.fetch_add(OPEN, Ordering::Relaxed);
+    }
+
+    /// Whether all have left. Then what they wrote is seen.
+    fn is_left(&self) -> bool {
+        self.0.load(Ordering::Acquire).is_multiple_of(OPEN)
+    }
+
+    /// The work in hand if it is open, or the one that was last; a number of its own for each.
+    fn seen(&self) -> usize {
+        self.0.load(Ordering::Acquire) / OPEN
+    }
+
+    /// Whether the caller is inside now. It has to [leave](Self::leave).
+    fn enter(&self) -> bool {
+        let one_more = |door: usize| (door / OPEN % 2 == 1).then_some(door + 1);
+        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl Pool {
@@ -74,14 +116,14 @@ impl Pool {
     /// Runs `work` on every thread at once.
     fn run(&self, shared: &Shared, work: Work<'_>) {
         shared.work.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
-        shared.busy.store(self.helpers.len(), Ordering::Relaxed);
-        shared.turn.fetch_add(1, Ordering::Release);
+        shared.door.open();
         for helper in &self.helpers {
             helper.thread().unpark();
         }
         let own = catch_unwind(AssertUnwindSafe(work));
+        shared.door.close();
         // Nothing may leave this function while a helper still holds `work`.
-        wait_until(|| shared.busy.load(Ordering::Acquire) == 0, thread::yield_now);
+        wait_until(|| shared.door.is_left(), thread::yield_now);
         if let Err(panic) = own {
             std::panic::resume_unwind(panic);
         }
@@ -90,27 +132,34 @@ impl Pool {
 }
 
 impl Shared {
+    fn ends(&self) -> bool {
+        self.end.load(Ordering::Relaxed)
+    }
+
     /// What a helper does all its life.
     fn help(&self) {
-        let mut turn = 0;
+        let mut seen = 0;
         loop {
-            wait_until(|| self.turn.load(Ordering::Acquire) != turn, thread::park);
-            turn = turn.wrapping_add(1);
-            if self.end.load(Ordering::Relaxed) {
+            wait_until(|| self.ends() || self.door.seen() != seen, thread::park);
+            if self.ends() {
                 return;
+            }
+            seen = self.door.seen();
+            if !self.door.enter() {
+                continue;
             }
             let work = self.work.load(Ordering::Relaxed).cast::<Work<'_>>();
             #[expect(
                 unsafe_code,
                 reason = "threads that outlive a borrow cannot be given it safely"
             )]
-            // SAFETY: `run` stored a pointer to a `Work` before it raised `turn`, and keeps that alive
-            // until `busy` is zero, which it cannot be before this thread takes itself off.
+            // SAFETY: `run` stored a pointer to a `Work` before it opened the door, and keeps that alive
+            // until the door is closed and all have left, which this thread has not.
             let work = unsafe { *work };
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.busy.fetch_sub(1, Ordering::Release);
+            self.door.leave();
         }
     }
 }
@@ -131,8 +180,8 @@ fn wait_until(ready: impl Fn() -> bool, rest: impl Fn()) {
 impl Drop for Pool {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
+        // The door stays closed: there is no work behind it.
         shared.end.store(true, Ordering::Relaxed);
-        shared.turn.fetch_add(1, Ordering::Release);
         for helper in self.helpers.drain(..) {
             helper.thread().unpark();
             // It has nothing to say; a panic of its work was told when it happened.
@@ -190,6 +239,25 @@ mod tests {
         assert_eq!(count.into_inner(), 2);
         drop(pool);
         assert_eq!(Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    fn a_door_lets_in_while_it_is_open_and_each_work_has_another_number() {
+        let door = Door::default();
+        assert!(!door.enter());
+        let mut seen = vec![door.seen()];
+        for _ in 0..3 {
+            door.open();
+            seen.push(door.seen());
+            assert!(door.is_left() && door.enter() && door.enter());
+            door.leave();
+            door.close();
+            assert!(!door.enter() && !door.is_left());
+            door.leave();
+            assert!(door.is_left());
+            seen.push(door.seen());
+        }
+        assert!(seen.is_sorted_by(|before, after| before < after));
     }
 
     #[test]
