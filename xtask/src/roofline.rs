@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(args: Args) -> crate::Result {
     let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["run", "--quiet", "--release", "--package", "benches", "--features", "phases"])
+        .args(["run", "--release", "--package", "benches", "--features", "phases"])
         .args(["--bin", "roofline", "--"])
         .args(&args.options)
         .status()?;

@@ -70,7 +70,7 @@ impl<T: Real> Packed<T> {
     }
 }
 
-/// Number of values that a [`Packed`] of a matrix `[k, n]` holds: `n` counts in whole panels.
+/// Number of values that a [`Packed`] of a matrix `[k, n]` holds: `n` counts in whole vectors.
 pub fn packed_len<T: Real>(k: usize, n: usize) -> usize {
     T::grid().len(k, n)
 }
@@ -226,7 +226,7 @@ pub fn gemm_tn_acc<T: Real>(
     let each = n.div_ceil(pool.threads()).next_multiple_of(WHOLE);
     let (rows, cols) = (BLOCK.min(a.0.len() / m), COLS.min(each));
     let len = (rows + m) * cols;
-    let scratch = scratch.first(pool.threads() * len, T::ZERO);
+    let scratch = scratch.first(n.div_ceil(each) * len, T::ZERO);
     let parts = c.axis_chunks_iter_mut(Axis(1), each).zip(scratch.chunks_mut(len));
     pool.each(parts.enumerate(), |(part, (mut c, scratch))| {
         let (b_block, c_block) = scratch.split_at_mut(rows * cols);

@@ -13,7 +13,8 @@ use std::thread::{self, JoinHandle};
 /// Turns of an empty loop before a thread parks: a fraction of a millisecond, but in an interpreter.
 const SPINS: usize = if cfg!(miri) { 1 << 4 } else { 1 << 14 };
 
-/// Work for every thread; borrowed from the caller of [`Pool::each`] until all are done.
+/// Work for any number of threads, as often as one likes: it is done when nothing is left of it. Borrowed
+/// from the caller of [`Pool::each`] until all have left it.
 type Work<'a> = &'a (dyn Fn() + Sync);
 
 /// Threads that wait for work. Dropped, they end.
@@ -36,8 +37,9 @@ struct Shared {
 
 /// Lets helpers in to a work while it is open, and counts those that are in.
 ///
-/// One number holds all of it: helpers inside in the lowest bits, [`OPEN`], and above it the works so
-/// far. So a helper can go in only while the work that it saw is the one in hand.
+/// One number holds all of it: helpers inside in its lowest bits, and in units of [`OPEN`] how often it
+/// was opened or closed, so that it is open while they are odd. A helper that goes in has counted itself
+/// by the same operation that found it open: nobody goes in behind a work that is done.
 #[derive(Debug, Default)]
 struct Door(AtomicUsize);
 
@@ -113,7 +115,7 @@ impl Pool {
         });
     }
 
-    /// Runs `work` on every thread at once.
+    /// Runs `work` here, and on every helper that comes before this is done.
     fn run(&self, shared: &Shared, work: Work<'_>) {
         shared.work.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
         shared.door.open();
@@ -124,10 +126,11 @@ impl Pool {
         shared.door.close();
         // Nothing may leave this function while a helper still holds `work`.
         wait_until(|| shared.door.is_left(), thread::yield_now);
+        let helper_panicked = shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = own {
             std::panic::resume_unwind(panic);
         }
-        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a thread of the pool panicked");
+        assert!(!helper_panicked, "a thread of the pool panicked");
     }
 }
 
@@ -216,11 +219,23 @@ mod tests {
             }));
             assert!(panicked.is_err());
         }
-        let count = AtomicUsize::new(0);
-        pool.each(0..20, |_| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        assert_eq!(count.into_inner(), 20);
+        // Of two panics at once one is told, and the other does not stay behind.
+        let mut pair = Pool::new(2);
+        let both_have_one = std::sync::Barrier::new(2);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            pair.each(0..2, |_| {
+                both_have_one.wait();
+                panic!("both");
+            });
+        }));
+        assert!(panicked.is_err());
+        for pool in [&mut pool, &mut pair] {
+            let count = AtomicUsize::new(0);
+            pool.each(0..20, |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(count.into_inner(), 20);
+        }
     }
 
     #[test]
