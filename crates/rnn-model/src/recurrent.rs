@@ -14,7 +14,7 @@ use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
 use crate::norm::{Norm, NormMut};
 use crate::projection::{Part, Projection, weight_gradient};
-use crate::units::{Few, MOST, UNITS, ask, ask_each, blocks, load, load_each, store, store_each};
+use crate::units::{Few, MOST, UNITS, ask_each, blocks, load, load_each, store, store_each};
 use crate::view::{Rows, RowsMut, columns, matrix, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
@@ -577,14 +577,12 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let (row_c_prev, next_c_prev) = self.c_prev.row_and_next(row, steps);
                     let (row_h, next_h) = self.h.row_and_next(row, steps);
                     let (row_c, next_c) = self.c.row_and_next(row, steps);
+                    let next = [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c];
                     blocks(
                         common.hidden_size,
                         #[inline(always)]
                         |at| {
-                            for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c]
-                            {
-                                ask_each(next, at, common.hidden_size);
-                            }
+                            ask_each(next, at, common.hidden_size);
                             load_each(a, row_a, at);
                             load_each(a_h, row_a_h, at);
                             load_each(own, common.own, at);
@@ -695,6 +693,9 @@ impl<'a, T: Real> Lanes<'a, T> {
                 for lane in 0..self.lanes.len() {
                     let row = lane * steps + t;
                     let row_dy = &all_dy[row * common.hidden_size..][..common.hidden_size];
+                    let next_dy =
+                        all_dy.get((row + steps) * common.hidden_size..).unwrap_or_default();
+                    let next_dy = next_dy.get(..common.hidden_size).unwrap_or_default();
                     let (row_a, next_a) = self.a.row_and_next(row, steps);
                     let (row_a_h, next_a_h) = self.a_h.row_and_next(row, steps);
                     let (row_h_prev, next_h_prev) = self.h_prev.row_and_next(row, steps);
@@ -703,15 +704,13 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let (row_c, next_c) = self.c.row_and_next(row, steps);
                     let (row_dh, row_dc) = (self.dh.row_mut(lane), self.dc.row_mut(lane));
                     let row_d_own = &mut self.d_vectors.row_mut(lane)[d_own.clone()];
+                    let next =
+                        [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c, next_dy];
                     blocks(
                         common.hidden_size,
                         #[inline(always)]
                         |at| {
-                            for next in [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c]
-                            {
-                                ask_each(next, at, common.hidden_size);
-                            }
-                            ask(all_dy, (row + steps) * common.hidden_size, at);
+                            ask_each(next, at, common.hidden_size);
                             load_each(a, row_a, at);
                             load_each(a_h, row_a_h, at);
                             load_each(own, common.own, at);

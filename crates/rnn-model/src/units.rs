@@ -71,19 +71,15 @@ fn store_end<T: Real>(units: &Units<T>, to: &mut [T]) {
     to.iter_mut().zip(units).for_each(|(to, unit)| *to = *unit);
 }
 
-/// Asks for some units of each of the vectors in a row, `len` long: the next lane's lie far from those
-/// of this one.
+/// Asks for some units of each of the vectors in each of the rows, `len` long: the next lane's lie far
+/// from those of this one.
 #[inline(always)]
-pub(crate) fn ask_each<T>(row: &[T], at: At, len: usize) {
-    for vector in (0..row.len()).step_by(len) {
-        prefetch(row, vector + at.first);
+pub(crate) fn ask_each<T, const N: usize>(rows: [&[T]; N], at: At, len: usize) {
+    for row in rows {
+        for vector in (0..row.len()).step_by(len) {
+            prefetch(row, vector + at.first);
+        }
     }
-}
-
-/// As [`ask_each`], of one vector that begins at `first`.
-#[inline(always)]
-pub(crate) fn ask<T>(values: &[T], first: usize, at: At) {
-    prefetch(values, first + at.first);
 }
 
 /// [`load`]s from each of as many vectors as `few` has, which lie one after the other in `from`.

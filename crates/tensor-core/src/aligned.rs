@@ -23,9 +23,7 @@ impl<T: Copy> Aligned<T> {
         let start = values.as_ptr().align_offset(LINE).min(spare);
         Self { values, start, len }
     }
-}
 
-impl<T: Copy> Aligned<T> {
     /// Its first `len` values. Where it is shorter it is made anew, of `value` throughout.
     pub fn first(&mut self, len: usize, value: T) -> &mut [T] {
         if self.len < len {

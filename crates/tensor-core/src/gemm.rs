@@ -504,7 +504,7 @@ mod tests {
     fn matrices_of_several_blocks_each_way_give_their_product() {
         let mut scratch = Aligned::default();
         let more = BLOCK + 4;
-        // Of each: several blocks of rows of B, of its columns, of its rows once more, and of C.
+        // Several blocks of B's rows, of its columns, of rows of few columns, and of C's rows.
         let shapes = if cfg!(miri) {
             [(2, more, 40), (2, 3, 2 * COLS + 9), (2, 2 * BLOCK + 8, 5), (ROW_BLOCK + 4, more, 3)]
         } else {

@@ -64,7 +64,7 @@ impl Door {
         self.0.load(Ordering::Acquire).is_multiple_of(OPEN)
     }
 
-    /// The work in hand if it is open, or the one that was last; a number of its own for each.
+    /// How often it was opened or closed: another number for each work.
     fn seen(&self) -> usize {
         self.0.load(Ordering::Acquire) / OPEN
     }
