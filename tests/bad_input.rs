@@ -455,7 +455,10 @@ fn weights_that_are_not_finite_are_never_saved() {
         &["optimizer.learning_rate=1e308"],
         "error: step 1: weight `w_xh_l0` is no longer finite (learning rate 1e308, gradient norm ",
     );
-    check(&["optimizer.eps=1e-50"], "error: step 1: weight `w_xh_l0` is no longer finite");
+    check(
+        &["optimizer.eps=1e-50", "optimizer.eps_inside_root=false"],
+        "error: step 1: weight `w_xh_l0` is no longer finite",
+    );
     check(&["optimizer={ kind = \"adamax\", eps = 1e308 }"], "is no longer finite");
     let late = "schedule={ kind = \"one_cycle\", final_div_factor = 5e-324 }";
     check(&[late, "checkpoint.every=5", "checkpoint.keep=1"], "is no longer finite");

@@ -73,7 +73,7 @@ enum Command {
     Schema(schema::Args),
     /// Trains configs/karpathy.toml with several seeds, and shows where each ends.
     Seeds(seeds::Args),
-    /// Takes the error of `exp`, `tanh` and `sigmoid` over all 2³² inputs.
+    /// Takes the error of `exp`, `tanh`, `sigmoid` and `rsqrt` over all inputs.
     Sweep(sweep::Args),
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask sweep`: `exp`, `tanh` and `sigmoid` of every `f32` there is, against `f64`.
+//! `cargo xtask sweep`: `exp`, `tanh` and `sigmoid` of every `f32` there is, and `rsqrt` of every one it is
+//! for, against `f64`.
 //!
 //! Bounds on the error of an approximation proven on paper are loose, and 2³² inputs are few.
 
@@ -9,14 +10,17 @@ use std::thread;
 use std::time::Instant;
 
 use tensor_core::Real;
-use tensor_core::math::ulps;
+use tensor_core::math::{rsqrt, ulps};
 
 use crate::table;
 
 /// What `tensor_core::math` promises.
 const BOUND: f64 = 2.0;
 
-const INPUTS: u64 = 1 << 32;
+const ALL: Range<u64> = 0..1 << 32;
+
+/// Positive and normal.
+const NORMAL: Range<u64> = f32::MIN_POSITIVE.to_bits() as u64..f32::INFINITY.to_bits() as u64;
 
 /// Arguments of `cargo xtask sweep`.
 #[derive(clap::Args)]
@@ -32,9 +36,10 @@ pub struct Args {
 /// If an error is over two units in the last place.
 pub fn run(args: Args) -> crate::Result {
     let rows = [
-        row("exp", args.threads, <f32 as Real>::exp, <f64 as Real>::exp),
-        row("tanh", args.threads, <f32 as Real>::tanh, <f64 as Real>::tanh),
-        row("sigmoid", args.threads, <f32 as Real>::sigmoid, <f64 as Real>::sigmoid),
+        row("exp", ALL, args.threads, <f32 as Real>::exp, <f64 as Real>::exp),
+        row("tanh", ALL, args.threads, <f32 as Real>::tanh, <f64 as Real>::tanh),
+        row("sigmoid", ALL, args.threads, <f32 as Real>::sigmoid, <f64 as Real>::sigmoid),
+        row("rsqrt", NORMAL, args.threads, rsqrt, |x| 1.0 / x.sqrt()),
     ];
     let cells = rows.clone().map(|(cells, _)| cells);
     let heading = ["function", "worst ulp", "at", "not nearest", "seconds"];
@@ -49,15 +54,16 @@ pub fn run(args: Args) -> crate::Result {
 
 fn row(
     name: &str,
+    inputs: Range<u64>,
     threads: NonZeroU32,
     function: impl Fn(f32) -> f32 + Copy + Send,
     exact: impl Fn(f64) -> f64 + Copy + Send,
 ) -> ([String; 5], Errors) {
     let start = Instant::now();
-    let threads = u64::from(threads.get());
+    let (threads, count) = (u64::from(threads.get()), inputs.end - inputs.start);
     let errors = thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
-            .map(|i| INPUTS * i / threads..INPUTS * (i + 1) / threads)
+            .map(|i| inputs.start + count * i / threads..inputs.start + count * (i + 1) / threads)
             .map(|bits| scope.spawn(move || sweep(bits, function, exact)))
             .collect();
         let join = |part: thread::ScopedJoinHandle<'_, _>| part.join().expect("sweep cannot panic");

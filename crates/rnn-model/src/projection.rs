@@ -170,12 +170,17 @@ impl<T: Real> Part<'_, T> {
         let _phase = enter(Phase::Input);
         match (norm, x) {
             (None, Input::Ids(ids)) => {
-                for (row, id) in ids.iter().enumerate() {
-                    let weights = self.row_of(*id);
-                    for ((a, w), b) in a.row_mut(row).iter_mut().zip(weights).zip(self.bias) {
-                        *a = *b + *w;
-                    }
-                }
+                T::vectorized(
+                    #[inline(always)]
+                    || {
+                        for (row, id) in ids.iter().enumerate() {
+                            let a = a.row_mut(row).iter_mut();
+                            for ((a, w), b) in a.zip(self.row_of(*id)).zip(self.bias) {
+                                *a = *b + *w;
+                            }
+                        }
+                    },
+                );
             }
             (None, Input::Dense(x)) => {
                 gemm_bias(x, self.w_xh, self.bias, a.view_mut());

@@ -564,11 +564,6 @@ impl<'a, T: Real> Lanes<'a, T> {
                 // Asked in here they are constants, and the lengths that follow from them as well.
                 let is_sum = common.cell.recurrence() == Recurrence::Sum;
                 let has_c = common.cell.has_c();
-                let mut few: [Few<T>; 3] = [[[T::ZERO; UNITS]; MOST]; 3];
-                let [a, a_h, own] = &mut few;
-                let a = &mut a[..common.cell.gates().len()];
-                let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
-                let own = &mut own[..common.cell.own().len()];
                 let steps = common.steps;
                 for row in (t..).step_by(steps).take(self.lanes.len()) {
                     let (row_a, next_a) = self.a.row_and_next(row, steps);
@@ -583,6 +578,11 @@ impl<'a, T: Real> Lanes<'a, T> {
                         #[inline(always)]
                         |at| {
                             ask_each(next, at, common.hidden_size);
+                            let mut few: [Few<T>; 3] = [[[T::ZERO; UNITS]; MOST]; 3];
+                            let [a, a_h, own] = &mut few;
+                            let a = &mut a[..common.cell.gates().len()];
+                            let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
+                            let own = &mut own[..common.cell.own().len()];
                             load_each(a, row_a, at);
                             load_each(a_h, row_a_h, at);
                             load_each(own, common.own, at);
@@ -680,15 +680,6 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let is_sum = common.cell.recurrence() == Recurrence::Sum;
                 let is_apart = common.cell.recurrence() == Recurrence::Apart;
                 let has_c = common.cell.has_c();
-                let mut few: [Few<T>; 6] = [[[T::ZERO; UNITS]; MOST]; 6];
-                let [a, a_h, own, da, da_h, few_d_own] = &mut few;
-                let n_h = common.cell.reads_h();
-                let a = &mut a[..common.cell.gates().len()];
-                let a_h = &mut a_h[..if is_sum { 0 } else { n_h }];
-                let own = &mut own[..common.cell.own().len()];
-                let da = &mut da[..common.cell.gates().len()];
-                let da_h = &mut da_h[..if is_apart { n_h } else { 0 }];
-                let few_d_own = &mut few_d_own[..common.cell.own().len()];
                 let steps = common.steps;
                 for lane in 0..self.lanes.len() {
                     let row = lane * steps + t;
@@ -711,6 +702,15 @@ impl<'a, T: Real> Lanes<'a, T> {
                         #[inline(always)]
                         |at| {
                             ask_each(next, at, common.hidden_size);
+                            let mut few: [Few<T>; 6] = [[[T::ZERO; UNITS]; MOST]; 6];
+                            let [a, a_h, own, da, da_h, few_d_own] = &mut few;
+                            let n_h = common.cell.reads_h();
+                            let a = &mut a[..common.cell.gates().len()];
+                            let a_h = &mut a_h[..if is_sum { 0 } else { n_h }];
+                            let own = &mut own[..common.cell.own().len()];
+                            let da = &mut da[..common.cell.gates().len()];
+                            let da_h = &mut da_h[..if is_apart { n_h } else { 0 }];
+                            let few_d_own = &mut few_d_own[..common.cell.own().len()];
                             load_each(a, row_a, at);
                             load_each(a_h, row_a_h, at);
                             load_each(own, common.own, at);

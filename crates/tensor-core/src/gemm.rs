@@ -305,11 +305,15 @@ pub fn add_column_sums<T: Real>(a: ArrayView2<'_, T>, out: &mut [T]) {
 }
 
 /// `y ← y + x`, entry by entry, as far as the shorter of them goes.
-#[inline]
 pub fn add<T: Real>(x: &[T], y: &mut [T]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += *x;
-    }
+    T::vectorized(
+        #[inline(always)]
+        || {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y += *x;
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::simd::Level;
 /// A real number: `f32` to train, `f64` to check gradients with, [`Dual`](crate::Dual) to check them
 /// once more.
 ///
-/// `exp`, `tanh` and `sigmoid` of an `f32` are those of [`math`], which loops over a slice
+/// `exp`, `tanh`, `sigmoid` and `over_sqrt` of an `f32` are those of [`math`], which loops over a slice
 /// vectorize; the other functions come from `libm`. Both are plain Rust, because the functions of
 /// the system's library differ between systems and, through run-time dispatch, between CPUs of one
 /// system. `sqrt`, `mul_add` and the four operations are exactly rounded everywhere.
@@ -57,6 +57,11 @@ pub trait Real:
     }
     /// Square root, exactly rounded.
     fn sqrt(self) -> Self;
+    /// `self / √x`, for a positive normal `x`.
+    #[inline(always)]
+    fn over_sqrt(self, x: Self) -> Self {
+        self / x.sqrt()
+    }
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
 
@@ -90,7 +95,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $multiply:path, $pack:path, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path, $level:expr)?) => {
+    ($float:ident, $multiply:path, $pack:path, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path, $rsqrt:path, $level:expr)?) => {
         impl Real for $float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -123,6 +128,10 @@ macro_rules! real {
             $(#[inline(always)]
             fn sigmoid(self) -> Self {
                 $sigmoid(self)
+            }
+            #[inline(always)]
+            fn over_sqrt(self, x: Self) -> Self {
+                self * $rsqrt(x)
             })?
             #[inline]
             fn sqrt(self) -> Self {
@@ -161,6 +170,7 @@ real!(
     libm::logf,
     math::tanh,
     math::sigmoid,
+    math::rsqrt,
     Level::get()
 );
 real!(f64, kernel::multiply_f64, kernel::pack_f64, libm::exp, libm::log, libm::tanh);

@@ -3,6 +3,7 @@
 //! Duchi, Hazan & Singer, "Adaptive subgradient methods for online learning and stochastic
 //! optimization", JMLR 12 (2011). The paper has `δ + √s` in the denominator, as PyTorch does;
 //! min-char-rnn puts it inside the root. The two differ while `s` is small, which is at the start.
+//! Inside, root and quotient are one function in `f32`, which may be off by one unit in the last place.
 //! `weight_decay` is an L2 penalty added to the gradient, as in PyTorch.
 
 use registry::Part;
@@ -62,32 +63,61 @@ struct State<T> {
 impl<T: Real> Optimizer<T> for State<T> {
     fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
         let (lr, eps) = (T::from_f64(learning_rate), T::from_f64(self.keys.eps.get()));
-        let decay = T::from_f64(self.keys.weight_decay.get());
-        // Zero where it is not wanted: a root takes longer than all else here, so there is one.
-        let (inside, beside) =
-            if self.keys.eps_inside_root { (eps, T::ZERO) } else { (T::ZERO, eps) };
-        // The rows of characters that a window did not have get no gradient. Nothing would change.
-        let may_skip = self.keys.weight_decay.get() == 0.0;
-        T::vectorized(
-            #[inline(always)]
-            || {
-                let blocks = params.chunks_mut(BLOCK).zip(grads.chunks(BLOCK));
-                for ((p, g), s) in blocks.zip(self.sum.chunks_mut(BLOCK)) {
-                    if may_skip && g.iter().fold(true, |zero, g| zero & (*g == T::ZERO)) {
-                        continue;
-                    }
-                    for ((p, g), s) in p.iter_mut().zip(g).zip(s) {
-                        let g = *g + decay * *p;
-                        *s += g * g;
-                        *p -= lr * g / ((*s + inside).sqrt() + beside);
-                    }
-                }
-            },
-        );
+        if self.keys.eps_inside_root {
+            self.descend(
+                params,
+                grads,
+                #[inline(always)]
+                move |g, s| (lr * g).over_sqrt(s + eps),
+            );
+        } else {
+            self.descend(
+                params,
+                grads,
+                #[inline(always)]
+                move |g, s| lr * g / (s.sqrt() + eps),
+            );
+        }
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
         vec![("sum", &mut self.sum)]
+    }
+}
+
+impl<T: Real> State<T> {
+    /// Moves each parameter by a `step` made of its gradient and of the sum of its squares.
+    fn descend(&mut self, params: &mut [T], grads: &[T], step: impl Fn(T, T) -> T + Copy) {
+        let decay = T::from_f64(self.keys.weight_decay.get());
+        // The rows of characters that a window did not have get no gradient. Nothing would change.
+        let may_skip = self.keys.weight_decay.get() == 0.0;
+        let (p, end_of_p) = params.as_chunks_mut::<BLOCK>();
+        let (g, end_of_g) = grads.as_chunks::<BLOCK>();
+        let (s, end_of_s) = self.sum.as_chunks_mut::<BLOCK>();
+        T::vectorized(
+            #[inline(always)]
+            || {
+                for ((p, g), s) in p.iter_mut().zip(g).zip(s) {
+                    if may_skip && g.iter().fold(true, |zero, g| zero & (*g == T::ZERO)) {
+                        continue;
+                    }
+                    // Copies are known not to overlap.
+                    let (mut moved, mut sum) = (*p, *s);
+                    entries(&mut moved, g, &mut sum, decay, step);
+                    (*p, *s) = (moved, sum);
+                }
+                entries(end_of_p, end_of_g, end_of_s, decay, step);
+            },
+        );
+    }
+}
+
+#[inline(always)]
+fn entries<T: Real>(p: &mut [T], g: &[T], s: &mut [T], decay: T, step: impl Fn(T, T) -> T) {
+    for ((p, g), s) in p.iter_mut().zip(g).zip(s) {
+        let g = *g + decay * *p;
+        *s += g * g;
+        *p -= step(g, *s);
     }
 }
 
