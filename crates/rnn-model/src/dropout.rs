@@ -7,7 +7,7 @@
 //! neural networks", NeurIPS 2016.
 
 use tensor_core::Real;
-use tensor_core::rng::{Rng, uniform};
+use tensor_core::rng::{Rng, uniforms};
 
 use crate::view::Rows;
 
@@ -42,19 +42,31 @@ impl<T: Real> Dropout<T> {
     /// Puts the `count` rows of the window, or their gradient, under the mask.
     pub fn apply(&self, count: usize, values: &mut Rows<T>) {
         let rows_each = if self.variational { count / self.rows } else { 1 };
-        for row in 0..count {
-            for (value, mask) in values.row_mut(row).iter_mut().zip(self.mask.row(row / rows_each))
-            {
-                *value *= *mask;
-            }
-        }
+        T::vectorized(
+            #[inline(always)]
+            || {
+                for row in 0..count {
+                    let values = values.row_mut(row).iter_mut();
+                    for (value, mask) in values.zip(self.mask.row(row / rows_each)) {
+                        *value *= *mask;
+                    }
+                }
+            },
+        );
     }
 }
 
 /// Overwrites `mask` with zeros at `rate` and `1 / (1 - rate)` elsewhere.
 pub(crate) fn fill_mask<T: Real>(rate: f64, rng: &mut Rng, mask: &mut [T]) {
     let kept = T::from_f64(1.0 / (1.0 - rate));
-    mask.fill_with(|| if uniform(rng) < rate { T::ZERO } else { kept });
+    let mut numbers = [0.0; 64];
+    for mask in mask.chunks_mut(numbers.len()) {
+        let numbers = &mut numbers[..mask.len()];
+        uniforms(rng, numbers);
+        for (mask, number) in mask.iter_mut().zip(numbers) {
+            *mask = if *number < rate { T::ZERO } else { kept };
+        }
+    }
 }
 
 #[cfg(test)]

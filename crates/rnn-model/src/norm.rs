@@ -4,6 +4,7 @@
 //! does its work.
 
 use tensor_core::Real;
+use tensor_core::reduce::{dot, sum};
 
 use crate::view::{Rows, RowsMut};
 
@@ -54,39 +55,47 @@ impl<'a, T: Real> NormMut<'a, T> {
     /// Overwrites `x`, which is row `row` of the window, with its normalized form.
     pub fn forward(&mut self, row: usize, gain: &[T], x: &mut [T]) {
         let n = T::from_f64(x.len() as f64);
-        let mean = sum(x.iter().copied()) / n;
-        let variance = sum(x.iter().map(|x| (*x - mean) * (*x - mean))) / n;
-        let scale = T::ONE / (variance + T::from_f64(EPS)).sqrt();
-        self.scale.row_mut(row)[0] = scale;
-        for ((x, normalized), gain) in x.iter_mut().zip(self.normalized.row_mut(row)).zip(gain) {
-            *normalized = (*x - mean) * scale;
-            *x = *normalized * *gain;
-        }
+        let (normalized, kept) = (self.normalized.row_mut(row), &mut self.scale.row_mut(row)[0]);
+        T::vectorized(
+            #[inline(always)]
+            || {
+                let mean = sum(x) / n;
+                for (normalized, x) in normalized.iter_mut().zip(&*x) {
+                    *normalized = *x - mean;
+                }
+                let variance = dot(normalized, normalized) / n;
+                let scale = T::ONE / (variance + T::from_f64(EPS)).sqrt();
+                for ((x, normalized), gain) in x.iter_mut().zip(normalized).zip(gain) {
+                    *normalized *= scale;
+                    *x = *normalized * *gain;
+                }
+                *kept = scale;
+            },
+        );
     }
 
     /// Overwrites `d`, the gradient by the result of a row, with that by what it was made of.
     /// Accumulates into `d_gain`.
     pub fn backward(&self, row: usize, gain: &[T], d: &mut [T], d_gain: &mut [T]) {
         let n = T::from_f64(d.len() as f64);
-        let normalized = self.normalized.row(row);
-        for ((d, d_gain), (normalized, gain)) in
-            d.iter_mut().zip(&mut *d_gain).zip(normalized.iter().zip(gain))
-        {
-            *d_gain += *d * *normalized;
-            *d *= *gain;
-        }
-        // Mean and variance depend on every entry of the row.
-        let mean = sum(d.iter().copied()) / n;
-        let along = sum(d.iter().zip(normalized).map(|(d, x)| *d * *x)) / n;
-        let scale = self.scale.row(row)[0];
-        for (d, normalized) in d.iter_mut().zip(normalized) {
-            *d = scale * (*d - mean - *normalized * along);
-        }
+        let (normalized, scale) = (self.normalized.row(row), self.scale.row(row)[0]);
+        T::vectorized(
+            #[inline(always)]
+            || {
+                for ((d, d_gain), (normalized, gain)) in
+                    d.iter_mut().zip(d_gain).zip(normalized.iter().zip(gain))
+                {
+                    *d_gain += *d * *normalized;
+                    *d *= *gain;
+                }
+                // Mean and variance depend on every entry of the row.
+                let (mean, along) = (sum(d) / n, dot(d, normalized) / n);
+                for (d, normalized) in d.iter_mut().zip(normalized) {
+                    *d = scale * (*d - mean - *normalized * along);
+                }
+            },
+        );
     }
-}
-
-fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
-    values.fold(T::ZERO, |sum, value| sum + value)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const LANES: usize = 16;
 ///
 /// # Panics
 /// If the lengths differ.
-#[inline]
+#[inline(always)]
 #[track_caller]
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     assert_eq!(a.len(), b.len(), "dot product of slices of different lengths");
