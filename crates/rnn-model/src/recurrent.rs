@@ -578,6 +578,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                         #[inline(always)]
                         |at| {
                             ask_each(next, at, common.hidden_size);
+                            // Of this block alone, so that they stay in registers.
                             let mut few: [Few<T>; 3] = [[[T::ZERO; UNITS]; MOST]; 3];
                             let [a, a_h, own] = &mut few;
                             let a = &mut a[..common.cell.gates().len()];
@@ -702,6 +703,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                         #[inline(always)]
                         |at| {
                             ask_each(next, at, common.hidden_size);
+                            // As in `cell_forward`.
                             let mut few: [Few<T>; 6] = [[[T::ZERO; UNITS]; MOST]; 6];
                             let [a, a_h, own, da, da_h, few_d_own] = &mut few;
                             let n_h = common.cell.reads_h();

@@ -112,6 +112,7 @@ impl<T: Real> State<T> {
     }
 }
 
+/// Entry by entry, [`State::descend`].
 #[inline(always)]
 fn entries<T: Real>(p: &mut [T], g: &[T], s: &mut [T], decay: T, step: impl Fn(T, T) -> T) {
     for ((p, g), s) in p.iter_mut().zip(g).zip(s) {
