@@ -84,20 +84,21 @@ pub fn tanh(x: f32) -> f32 {
     (if a < 0.55 { small } else { large }).copysign(x)
 }
 
-/// `1 / √x` of a positive normal number; of others nonsense that is finite for zero.
+/// `1 / √x` of a positive normal number; of zero and subnormal ones nonsense that is finite, of
+/// infinity infinity, and NaN stays NaN.
 ///
 /// A root and a division keep the same slow unit of a CPU busy, and this takes a quarter of their time.
 /// Half the bits, negated, are a guess within 4 % (the “fast inverse square root” of Quake III Arena, 1999);
-/// each round leaves the cube of its error, by `1/√(1 - e) = 1 + e/2 + 3/8·e² + …` (Halley's method).
+/// each round leaves the cube of its error, by `1/√(1 - e) = 1 + e/2 + 3/8·e² + …` (Chebyshev's method).
 #[inline(always)]
 pub fn rsqrt(x: f32) -> f32 {
     let guess = f32::from_bits(0x5f37_5a86_u32.wrapping_sub(x.to_bits() >> 1));
-    halley(x, halley(x, guess))
+    closer(x, closer(x, guess))
 }
 
 /// Closer to `1 / √x` than `y` is.
 #[inline(always)]
-fn halley(x: f32, y: f32) -> f32 {
+fn closer(x: f32, y: f32) -> f32 {
     let e = (-x * y).mul_add(y, 1.0);
     (y * e).mul_add(e.mul_add(0.375, 0.5), y)
 }

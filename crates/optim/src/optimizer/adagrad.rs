@@ -3,7 +3,7 @@
 //! Duchi, Hazan & Singer, "Adaptive subgradient methods for online learning and stochastic
 //! optimization", JMLR 12 (2011). The paper has `δ + √s` in the denominator, as PyTorch does;
 //! min-char-rnn puts it inside the root. The two differ while `s` is small, which is at the start.
-//! Inside, root and quotient are one function in `f32`, which may be off by one unit in the last place.
+//! Inside, root and quotient are one function in `f32`, which is off by less than two units in the last place.
 //! `weight_decay` is an L2 penalty added to the gradient, as in PyTorch.
 
 use registry::Part;
