@@ -7,7 +7,7 @@
 //! neural networks", NeurIPS 2016.
 
 use tensor_core::Real;
-use tensor_core::rng::{Rng, uniforms};
+use tensor_core::rng::{self, Rng};
 
 use crate::view::Rows;
 
@@ -59,14 +59,7 @@ impl<T: Real> Dropout<T> {
 /// Overwrites `mask` with zeros at `rate` and `1 / (1 - rate)` elsewhere.
 pub(crate) fn fill_mask<T: Real>(rate: f64, rng: &mut Rng, mask: &mut [T]) {
     let kept = T::from_f64(1.0 / (1.0 - rate));
-    let mut numbers = [0.0; 64];
-    for mask in mask.chunks_mut(numbers.len()) {
-        let numbers = &mut numbers[..mask.len()];
-        uniforms(rng, numbers);
-        for (mask, number) in mask.iter_mut().zip(numbers) {
-            *mask = if *number < rate { T::ZERO } else { kept };
-        }
-    }
+    rng::fill(rng, mask, |number| if number < rate { T::ZERO } else { kept });
 }
 
 #[cfg(test)]

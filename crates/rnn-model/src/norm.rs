@@ -55,8 +55,8 @@ impl<'a, T: Real> NormMut<'a, T> {
     /// Overwrites `x`, which is row `row` of the window, with its normalized form.
     pub fn forward(&mut self, row: usize, gain: &[T], x: &mut [T]) {
         let n = T::from_f64(x.len() as f64);
-        let (normalized, kept) = (self.normalized.row_mut(row), &mut self.scale.row_mut(row)[0]);
-        T::vectorized(
+        let normalized = self.normalized.row_mut(row);
+        self.scale.row_mut(row)[0] = T::vectorized(
             #[inline(always)]
             || {
                 let mean = sum(x) / n;
@@ -69,7 +69,7 @@ impl<'a, T: Real> NormMut<'a, T> {
                     *normalized *= scale;
                     *x = *normalized * *gain;
                 }
-                *kept = scale;
+                scale
             },
         );
     }
@@ -113,6 +113,21 @@ mod tests {
         for (near, far) in normalized(around_zero).iter().zip(far) {
             // The mean of the latter is rounded by up to 1e-8.
             assert!((near - far).abs() < 1e-7, "{near} and {far}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_any_width_has_the_mean_zero_and_the_variance_one() {
+        for width in [2, 15, 16, 17, 37, 64] {
+            let mut row: Vec<f64> = (0..width).map(|i| 3.0 + f64::from(i * i % 11)).collect();
+            Norm::new(1, row.len()).part_mut(1).forward(0, &vec![1.0; row.len()], &mut row);
+            let n = row.len() as f64;
+            let mean = row.iter().sum::<f64>() / n;
+            let variance = row.iter().map(|x| x * x).sum::<f64>() / n;
+            assert!(
+                mean.abs() < 1e-14 && (variance - 1.0).abs() < 1e-4,
+                "{width}: {mean}, {variance}"
+            );
         }
     }
 }

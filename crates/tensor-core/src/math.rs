@@ -276,7 +276,21 @@ mod tests {
             let error = ulps(rsqrt(x), 1.0 / f64::from(x).sqrt());
             assert!(error <= 0.996, "of {x:e} is off by {error} ulp");
         }
-        assert!(rsqrt(0.0).is_finite() && rsqrt(f32::NAN).is_nan());
+        assert!(rsqrt(0.0).is_finite() && rsqrt(TINIEST).is_finite());
+        assert!(rsqrt(f32::NAN).is_nan() && rsqrt(f32::INFINITY) == f32::INFINITY);
+    }
+
+    #[test]
+    fn over_sqrt_is_as_exact_as_stated() {
+        for (a, x) in
+            sample().filter(|x| x.is_normal()).zip(sample().map(|x| x.abs()).skip(1 << 20))
+        {
+            let exact = f64::from(a).over_sqrt(f64::from(x));
+            if x.is_normal() && (exact as f32).is_normal() {
+                let error = ulps(a.over_sqrt(x), exact);
+                assert!(error <= 2.0, "{a:e} over √{x:e} is off by {error} ulp");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Duchi, Hazan & Singer, "Adaptive subgradient methods for online learning and stochastic
 //! optimization", JMLR 12 (2011). The paper has `δ + √s` in the denominator, as PyTorch does;
 //! min-char-rnn puts it inside the root. The two differ while `s` is small, which is at the start.
-//! Inside, root and quotient are one function in `f32`, which is off by less than two units in the last place.
+//! Inside, root and quotient are one function in `f32`, off by less than two units in the last place.
 //! `weight_decay` is an L2 penalty added to the gradient, as in PyTorch.
 
 use registry::Part;
@@ -124,6 +124,8 @@ fn entries<T: Real>(p: &mut [T], g: &[T], s: &mut [T], decay: T, step: impl Fn(T
 
 #[cfg(test)]
 mod tests {
+    use tensor_core::Shape;
+
     use super::*;
     use crate::optimizer::probe::trajectory;
 
@@ -134,6 +136,22 @@ mod tests {
         assert_eq!(trajectory(keys, 1.0, &[[0.5]], [2.0]), [[1.5]]);
         let keys = Adagrad { eps_inside_root: false, ..keys };
         assert_eq!(trajectory(keys, 1.0, &[[0.5]], [2.0]), [[1.6]]);
+    }
+
+    /// Where root and quotient are one function, and `eps` is nothing.
+    #[test]
+    fn a_step_in_single_precision_is_near_the_exact_one_and_none_without_a_gradient() {
+        let keys = Adagrad { eps: Positive::new(1e-50), ..Adagrad::default() };
+        let mut layout = Layout::default();
+        layout.push(None, [("b", Shape::Vector(3))]);
+        let mut optimizer = keys.optimizer::<f32>(&layout);
+        let (mut params, grads) = ([2.0, 2.0, 2.0_f32], [0.0, 0.3, -7.0_f32]);
+        optimizer.update(1, 0.1, &mut params, &grads);
+        // g / √g² is one.
+        assert_eq!(params[0], 2.0);
+        for (param, exact) in params[1..].iter().zip([1.9_f32, 2.1]) {
+            assert!((param - exact).abs() <= f32::EPSILON, "{param}, not {exact}");
+        }
     }
 
     #[test]
