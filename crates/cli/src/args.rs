@@ -253,7 +253,7 @@ Examples:
   cli check runs/karpathy/checkpoints/step-00030000.safetensors
 
 For a config it says how long the run takes on this machine, on a line of its own. It finds out by some
-real steps, for two seconds.")]
+real steps, for four seconds.")]
 pub struct CheckArgs {
     /// A TOML config, a run directory or a .safetensors checkpoint
     #[arg(value_name = "CONFIG_OR_CHECKPOINT")]

@@ -41,7 +41,7 @@ pub struct Console<'a> {
     pub out: &'a mut dyn Write,
     /// Everything else. What cannot be written here is lost without a word.
     pub err: &'a mut dyn Write,
-    /// Whether standard error is a terminal, on which a progress bar may be drawn.
+    /// Whether standard error is a terminal, on which a panel may be drawn.
     pub draws_bar: bool,
 }
 

@@ -67,7 +67,8 @@ fn a_conversation_goes_on_from_every_line() {
     assert_eq!(talk("The lamp", &[]), one);
     // With a prime the first line comes after it.
     assert_eq!(talk(" lamp", &["--prime", "The"]), one);
-    // What is typed later counts, and so does what was typed before.
+    // What is typed later counts, and so does what was typed before. That two lines have other successors, this
+    // model's weights decide: where their last bits change, two others may have to be taken.
     let (first, second) = (talk("The lamp\nt\n", &[]), talk("The lamp\n# A\n", &[]));
     assert!(first.starts_with(&one) && second.starts_with(&one) && first != second);
     let other = talk("\"\nt\n", &[]);

@@ -1,8 +1,8 @@
 //! Dropout of a layer's outputs.
 //!
 //! Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15
-//! (2014), between layers only, as Zaremba, Sutskever & Vinyals, "Recurrent neural network
-//! regularization", 2014, and PyTorch do. The variational form keeps one mask for all steps of a
+//! (2014), between layers and before the output, never from step to step, as Zaremba, Sutskever &
+//! Vinyals, "Recurrent neural network regularization", 2014. PyTorch leaves out the last one. The variational form keeps one mask for all steps of a
 //! lane's window: Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
 //! neural networks", NeurIPS 2016.
 

@@ -202,8 +202,8 @@ impl<T: Real> Part<'_, T> {
         }
     }
 
-    /// Overwrites `dx`, and `da` with the gradient by the product where that is normalized.
-    /// Accumulates into `d_vectors`, the gradient by bias and gain.
+    /// Accumulates into `d_vectors`, the gradient by bias and gain. Where the product is normalized,
+    /// overwrites `da` with the gradient by it.
     pub fn backward_row(
         &self,
         row: usize,

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
-use crate::kernel::{Left, Pack, Product, Right, Store};
+use crate::kernel::{self, Left, Pack, Product, Right, Store};
 use crate::phase::{Phase, enter};
 use crate::pool::Pool;
 use crate::{Aligned, Real};
@@ -124,6 +124,9 @@ impl<'a, T: Real> From<ArrayViewMut2<'a, T>> for StridedMut<'a, T> {
         Self { values: matrix.into_slice().expect("C is contiguous"), dim, stride }
     }
 }
+
+/// Rows of A that are multiplied together: shares that hold a multiple of them waste no time.
+pub const TILE: usize = kernel::ROWS;
 
 /// `C ← A·B` with `A [m, k]`, `B [k, n]`, `C [m, n]`. Overwrites `C`.
 ///
@@ -323,7 +326,7 @@ mod tests {
 
     use super::*;
     use crate::Dual;
-    use crate::kernel::{self, DEPTH, Grid, ROW_BLOCK, plain_pack};
+    use crate::kernel::{DEPTH, Grid, ROW_BLOCK, plain_pack};
     use crate::simd::Level;
 
     /// The definition, with nothing shared with the kernels.

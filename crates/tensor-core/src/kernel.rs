@@ -184,7 +184,7 @@ pub(crate) fn plain<T: Real>(grid: Grid, product: Product<'_, T>) {
 }
 
 /// Rows in a tile.
-const ROWS: usize = 6;
+pub(crate) const ROWS: usize = 6;
 
 /// Rows of A and C that all panels are multiplied into before the next ones are touched: few enough to
 /// stay in a cache, and many, because each block reads all of B.

@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 use fearless_simd::Simd;
 
-/// The environment variable that forces a level: `avx512`, `avx2` or `plain`.
+/// The environment variable that forces a level: `avx512`, `avx2`, `neon` or `plain`.
+/// A name that this CPU does not have is `plain`.
 pub const LEVEL_VARIABLE: &str = "CHAR_RNN_SIMD";
 
 /// Vector instructions that code is compiled for once more, with the proof that the CPU has them.

@@ -260,11 +260,11 @@ fn verdict(
                 verdict.unwrap_or_default()
             )
         }
-        None if experiment.val_text().is_empty() => {
-            "no validation text: to know how good it is hold some text out, as in \
-             --set 'data.split=[0.9, 0.1, 0.0]'"
-                .into()
-        }
+        None if experiment.val_text().is_empty() => format!(
+            "no validation text: to know how good it is hold some text out, as in --set \
+             'data.split=[0.9, 0.1, 0.0]'; how well it knows its own: {} eval {run} --split train",
+            called()
+        ),
         None => format!(
             "no validation loss with eval.every = {}; to know how good it is: {} eval {run}",
             config.eval.every.get(),

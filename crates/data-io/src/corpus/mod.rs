@@ -123,7 +123,6 @@ impl Corpus {
         EncodedCorpus::new(self, tokenizer)
     }
 
-    /// Bytes of text in memory.
     /// A digest of the text: of the bytes of each of its files, and of nothing about them, such as
     /// their names.
     fn digest(&self) -> Result<String, TextError> {
@@ -138,6 +137,7 @@ impl Corpus {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
+    /// Bytes of text in memory.
     fn held(&self) -> usize {
         self.pieces.iter().map(Piece::held).sum()
     }

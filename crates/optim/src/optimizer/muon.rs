@@ -22,7 +22,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::gemm::{Packed, gemm, gemm_tn_acc};
+use tensor_core::gemm::{Packed, TILE, gemm, gemm_tn_acc};
 use tensor_core::pool::Pool;
 use tensor_core::reduce::norm;
 use tensor_core::{Aligned, Layout, Real, Shape};
@@ -251,8 +251,7 @@ impl<T: Real> Workspace<T> {
 
 /// `C ← A·B` for an `A` of `rows` rows, of which each thread takes some.
 fn product<T: Real>(a: &[T], b: &Packed<T>, c: &mut [T], rows: usize, pool: &mut Pool) {
-    // In whole tiles of the kernel.
-    let each = rows.div_ceil(pool.threads()).next_multiple_of(6);
+    let each = rows.div_ceil(pool.threads()).next_multiple_of(TILE);
     let (k, n) = (a.len() / rows, c.len() / rows);
     pool.each(a.chunks(each * k).zip(c.chunks_mut(each * n)), |(a, c)| {
         gemm(view(a, a.len() / k), b, view_mut(c, c.len() / n));

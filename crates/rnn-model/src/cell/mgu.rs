@@ -5,6 +5,7 @@
 //! ```
 //!
 //! Zhou, Wu, Zhang & Zhou, "Minimal gated unit for recurrent neural networks", 2016.
+//! What they call the forget gate takes the new: a `forget_bias` above zero makes it forget sooner.
 
 use std::ops::Range;
 

@@ -75,24 +75,26 @@ pub fn builtin_cells() -> Registry<dyn BuildLayer> {
     )
 }
 
-/// The values of `N` gates, each `[hidden_size]`, that lie one after the other.
+/// The values of `N` gates, each `[units]`, that lie one after the other.
 ///
 /// # Panics
-/// If there are not so many.
+/// In debug builds, if there are not as many of each.
 #[inline(always)]
 #[track_caller]
 pub fn blocks<const N: usize, T>(values: &[T]) -> [&[T]; N] {
+    debug_assert!(values.len().is_multiple_of(N), "{} values of {N} gates", values.len());
     let width = values.len() / N;
     std::array::from_fn(|block| &values[block * width..(block + 1) * width])
 }
 
-/// The values of `N` gates, each `[hidden_size]`, that lie one after the other.
+/// The values of `N` gates, each `[units]`, that lie one after the other.
 ///
 /// # Panics
-/// If there are not so many.
+/// In debug builds, if there are not as many of each.
 #[inline(always)]
 #[track_caller]
 pub fn blocks_mut<const N: usize, T>(values: &mut [T]) -> [&mut [T]; N] {
+    debug_assert!(values.len().is_multiple_of(N), "{} values of {N} gates", values.len());
     let width = values.len() / N;
     let mut rest = values;
     std::array::from_fn(|_| rest.split_off_mut(..width).expect("as many blocks"))
