@@ -88,6 +88,7 @@ fn prose_is_trained_on_as_it_is() {
             "path = \"my text.txt\"",
             "tokenizer = \"char\"",
             "split = [0.9, 0.1, 0.0]",
+            "layer_norm = true",
             "23 characters are different",
             "passes over the text",
         ],
