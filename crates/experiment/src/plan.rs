@@ -60,8 +60,8 @@ const BATCH_SIZE: u64 = 32;
 const WIDTHS: [u64; 13] = [16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024, 1536];
 /// Characters to train on for each recurrent weight: with fewer a smaller model learns more.
 const CHARS_PER_WEIGHT: f64 = 6.0;
-/// Parameters for each character of the text: with more it is known by heart before it is understood.
-const PARAMETERS_PER_CHAR: f64 = 1.5;
+/// Recurrent weights for each character of the text: with more it is known by heart before it is understood.
+const WEIGHTS_PER_CHAR: f64 = 1.5;
 /// Passes over the text after which more of them teach nothing, even with dropout.
 const MAX_EPOCHS: f64 = 15.0;
 /// The same of a tiny text, whose model is small.
@@ -209,7 +209,7 @@ impl Plan {
 
     /// The widest state that the text has enough characters for.
     fn widest(&self, train_chars: f64) -> u64 {
-        let most = train_chars * PARAMETERS_PER_CHAR;
+        let most = train_chars * WEIGHTS_PER_CHAR;
         let is_small = |width: &&u64| recurrent_weights(**width) <= most;
         *WIDTHS.iter().rev().find(is_small).unwrap_or(&WIDTHS[0])
     }
@@ -259,8 +259,8 @@ impl Plan {
         let window = (self.batch_size * self.seq_len) as f64;
         let chars_per_epoch = experiment.windows().chars_per_pass() as f64;
         let max_epochs = match self.kind {
-            _ if self.survey.chars < TINY => MAX_EPOCHS_OF_TINY,
             Kind::Letters(_) => MAX_EPOCHS_OF_LETTERS,
+            _ if self.survey.chars < TINY => MAX_EPOCHS_OF_TINY,
             _ => MAX_EPOCHS,
         };
         let most = (max_epochs * chars_per_epoch / window).ceil();

@@ -2,9 +2,9 @@
 //!
 //! Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15
 //! (2014), between layers and before the output, never from step to step, as Zaremba, Sutskever &
-//! Vinyals, "Recurrent neural network regularization", 2014. PyTorch leaves out the last one. The variational form keeps one mask for all steps of a
-//! lane's window: Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
-//! neural networks", NeurIPS 2016.
+//! Vinyals, "Recurrent neural network regularization", 2014. PyTorch leaves out the last one. The
+//! variational form keeps one mask for all steps of a lane's window: Gal & Ghahramani, "A theoretically
+//! grounded application of dropout in recurrent neural networks", NeurIPS 2016.
 
 use tensor_core::Real;
 use tensor_core::rng::{self, Rng};

@@ -59,8 +59,7 @@ impl<'a> From<&'a Vec<u32>> for Window<'a> {
 /// `logits = h·W_hy + b_y`.
 ///
 /// One window is [`forward`](Self::forward), [`loss`](Self::loss), [`backward`](Self::backward).
-/// Parameters, gradients and state are the caller's. Nothing is allocated after the first
-/// window.
+/// Parameters, gradients and state are the caller's. Nothing is allocated after the first window.
 pub struct Model<T> {
     architecture: Architecture,
     layout: Layout,

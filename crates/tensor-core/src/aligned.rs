@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 /// reads.
 const LINE: usize = 64;
 
-/// A slice on the heap whose first element begins a cache line. Its length
-/// is fixed, but for [`first`](Self::first).
+/// A slice on the heap whose first element begins a cache line. Its length is fixed, but for
+/// [`first`](Self::first).
 #[derive(Debug)]
 pub struct Aligned<T> {
     values: Vec<T>,
