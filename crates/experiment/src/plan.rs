@@ -62,7 +62,7 @@ const WIDTHS: [u64; 13] = [16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 10
 const CHARS_PER_WEIGHT: f64 = 6.0;
 /// Recurrent weights for each character of the text: with more it is known by heart before it is understood.
 const WEIGHTS_PER_CHAR: f64 = 1.5;
-/// Passes over the text after which more of them teach nothing, even with dropout.
+/// Passes over a text after which more of them teach nothing, even with dropout.
 const MAX_EPOCHS: f64 = 15.0;
 /// The same of a tiny text, whose model is small.
 const MAX_EPOCHS_OF_TINY: f64 = 60.0;
@@ -258,12 +258,7 @@ impl Plan {
         let secs = budget * (1.0 - SPARE) - looks * look - speed.lost_to_yardsticks();
         let window = (self.batch_size * self.seq_len) as f64;
         let chars_per_epoch = experiment.windows().chars_per_pass() as f64;
-        let max_epochs = match self.kind {
-            Kind::Letters(_) => MAX_EPOCHS_OF_LETTERS,
-            _ if self.survey.chars < TINY => MAX_EPOCHS_OF_TINY,
-            _ => MAX_EPOCHS,
-        };
-        let most = (max_epochs * chars_per_epoch / window).ceil();
+        let most = (max_epochs(&self.kind, self.survey.chars) * chars_per_epoch / window).ceil();
         let steps = (secs / speed.step_secs).max(1.0);
         self.is_short = most < steps;
         let steps = steps.min(most);
@@ -303,6 +298,16 @@ fn learning_rate(width: u64) -> f64 {
 fn dropout(parameters_per_char: f64) -> f64 {
     let dropout = 0.1 * libm::log2(2.0 * parameters_per_char);
     (20.0 * dropout.clamp(0.0, MAX_DROPOUT)).round() / 20.0
+}
+
+/// Passes over a text of this kind, of so many characters, after which more of them teach nothing.
+fn max_epochs(kind: &Kind, chars: u64) -> f64 {
+    match kind {
+        // However tiny: there is nothing to know by heart but chance.
+        Kind::Letters(_) => MAX_EPOCHS_OF_LETTERS,
+        _ if chars < TINY => MAX_EPOCHS_OF_TINY,
+        _ => MAX_EPOCHS,
+    }
 }
 
 /// Weights of the gates of an LSTM between its state and itself.
@@ -364,6 +369,20 @@ mod tests {
         for (parameters_per_char, tuned) in tuned {
             let planned = dropout(parameters_per_char);
             assert!((planned - tuned).abs() < 0.075, "{parameters_per_char}: {planned}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_an_order_is_read_ten_times_however_tiny() {
+        let letters = Kind::Letters(vec!['A', 'C', 'G', 'T']);
+        for (kind, chars, epochs) in [
+            (&letters, TINY - 1, 10.0),
+            (&letters, 100 * TINY, 10.0),
+            (&Kind::Prose, TINY - 1, 60.0),
+            (&Kind::Prose, TINY, 15.0),
+            (&Kind::Records, TINY - 1, 60.0),
+        ] {
+            assert_eq!(max_epochs(kind, chars), epochs, "{kind:?} of {chars}");
         }
     }
 }
