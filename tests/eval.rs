@@ -292,6 +292,21 @@ fn nobody_measures_yardsticks_for_a_run_without_a_validation_loss() {
 }
 
 #[test]
+fn a_run_that_learnt_nonsense_is_told_so() {
+    let end = |rate: &str| {
+        let run = Run { directory: tempfile::tempdir().expect("a temporary directory") };
+        fs::copy(project("configs/data/input.txt"), run.text()).expect("writable");
+        let steps = "train.steps=300";
+        let rate = format!("optimizer.learning_rate={rate}");
+        run.train(&[], &["transform=[]", "eval.every=0", steps, &rate]).err
+    };
+    let nonsense = end("1e6");
+    assert!(nonsense.contains("far worse than guessing, which costs 4.060 nats"), "{nonsense}");
+    let sense = end("0.1");
+    assert!(!sense.contains("guessing"), "{sense}");
+}
+
+#[test]
 fn the_table_of_characters_adds_up() {
     let run = Run::new(&[]);
     let found = run.json(&["--by-char"]);

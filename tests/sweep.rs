@@ -285,3 +285,29 @@ fn what_cannot_be_swept_is_said_before_anything_is_run() {
     fs::write(Path::new(&out).join("mine"), "mine").expect("writable");
     check(&with(&["--grid", "train.seed=1,2"]), 2, "sweep", "--resume");
 }
+
+#[test]
+fn a_sweep_goes_on_with_its_own_grid_or_a_longer_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().join("a sweep").display().to_string();
+    let config = config();
+    let sweep = |grid: &str| {
+        let base = ["sweep", &config, "--out", &out, "--resume", "--grid", grid].map(str::to_owned);
+        let args = [&base[..], &sets().into_iter().map(str::to_owned).collect::<Vec<_>>()].concat();
+        cli(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    for grid in ["train.seed=1", "train.seed=1", "train.seed=1,2"] {
+        let output = sweep(grid);
+        assert_eq!(output.code, 0, "{}", output.err);
+    }
+    let page = || fs::read_to_string(Path::new(&out).join("report.html")).expect("a report");
+    let before = page();
+    for grid in ["train.seed=1", "train.seed=1,3", "model.hidden_size=4,8"] {
+        let output = sweep(grid);
+        assert_eq!(output.code, 2, "{}", output.err);
+        assert!(output.err.contains("a run of another grid"), "{}", output.err);
+    }
+    assert_eq!(page(), before);
+    let output = cli(&["resume", &out]);
+    assert!(output.code == 5 && output.err.contains("that of a sweep"), "{}", output.err);
+}

@@ -200,7 +200,7 @@ pub struct SampleArgs {
     pub prime: String,
     /// Characters to write, or symbols of a tokenizer that has others [default: 500, with --interactive
     /// 200, with --novelty 5000]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub length: Option<u64>,
     /// Below 1 more cautious, above 1 bolder; 0 takes the likeliest character each time [default: 1,
     /// with --novelty 0.5, 0.8, 1 and 1.2]
@@ -216,11 +216,11 @@ pub struct SampleArgs {
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, allow_negative_numbers = true)]
     pub min_p: f64,
     /// Same seed, same text
-    #[arg(long, value_name = "S", default_value_t = 42, allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", default_value_t = 42, value_parser = whole, allow_negative_numbers = true)]
     pub seed: u64,
     /// Texts to write, each from the prime on and with a line end behind it; each has the seed after the
     /// last one's
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole, allow_negative_numbers = true)]
     pub count: u64,
     /// End a text when it ends with this; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -319,6 +319,10 @@ pub fn threads(text: &str) -> Result<usize, String> {
         Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
         _ => Err(format!("must be a whole number from 1 to {MOST_THREADS}")),
     }
+}
+
+fn whole(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "must be a whole number of at least 0".to_owned())
 }
 
 fn top_k(text: &str) -> Result<usize, String> {

@@ -75,7 +75,7 @@ pub use own_text::{own_text, run_of};
 pub use parts::Parts;
 pub use plan::{Plan, counted, grouped};
 pub use prepare::{Experiment, build_model};
-pub use record::{Metric, Record, Timing, open_run};
+pub use record::{Metric, Record, Timing, open_run, run_names};
 pub use resume::{Change, Permitted};
 pub use run_dir::{Resumed, RunDir};
 pub use schema::schema;

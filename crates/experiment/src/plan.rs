@@ -1,8 +1,8 @@
 //! From a text to a config that suits it and fills a budget of time on this machine.
 //!
-//! The recipe is one layer of LSTM with layer norm, Muon, a learning rate that rises fast and goes down to
-//! nothing as a cosine, and as large a state as the budget can train. The text decides the rest: what a
-//! symbol is, where a document ends, how much there is to overfit to. Sizes are chosen by measured
+//! The recipe is one layer of multiplicative LSTM with layer norm, Muon, a learning rate that rises fast
+//! and goes down to nothing as a cosine, and as large a state as the budget can train. The text decides the
+//! rest: what a symbol is, where a document ends, how much there is to overfit to. Sizes are chosen by measured
 //! [`Speed`], steps last, so that the run takes the budget. `docs/results.md` has what the constants were
 //! found by; others are judgement.
 
@@ -43,6 +43,8 @@ const SPARE: f64 = 0.03;
 
 // What stays the same for every text.
 
+/// What learns most in a minute: 1.462 nats on Tiny Shakespeare in 37 s, where an LSTM has 1.480 in 41 s.
+const CELL: &str = "mlstm";
 /// Of Muon, at its greatest, for a state of 256. It falls with the root of the width, as it does from 256
 /// to 768 units in the recipes in `configs`.
 const LEARNING_RATE: f64 = 0.07;
@@ -310,9 +312,9 @@ fn max_epochs(kind: &Kind, chars: u64) -> f64 {
     }
 }
 
-/// Weights of the gates of an LSTM between its state and itself.
+/// Weights of the [`CELL`] between its state and itself: those of four gates and of what they read.
 fn recurrent_weights(width: u64) -> f64 {
-    4.0 * (width * width) as f64
+    5.0 * (width * width) as f64
 }
 
 /// Occurrences from which on a character is a symbol: the most for which those that are cover enough

@@ -110,6 +110,9 @@ pub fn open_run(path: &Path, overrides: &[String]) -> Result<Document, Error> {
     let config = path.join(CONFIG);
     let reason = match path {
         _ if !path.exists() => Some("there is no such run"),
+        _ if !config.exists() && !run_names(path).is_empty() => {
+            Some("not a run directory, but that of a sweep, with a run in each directory below it")
+        }
         _ if !config.exists() => Some("not a run directory: it has no config.toml"),
         _ => None,
     };
@@ -117,6 +120,16 @@ pub fn open_run(path: &Path, overrides: &[String]) -> Result<Document, Error> {
         Some(reason) => Err(Error::NoRun { path: path.to_owned(), reason }),
         None => open_config(&config, overrides),
     }
+}
+
+/// The names of the run directories in a directory, such as that of a sweep, in order.
+pub fn run_names(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let runs = entries.filter(|entry| entry.path().join(CONFIG).is_file());
+    let mut names: Vec<_> =
+        runs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// A log that is not there yet is empty.

@@ -1,8 +1,10 @@
-//! DropConnect: weights that are left out of a training window.
+//! DropConnect: recurrent weights that are left out of a training window, `W ⊙ mask` in place of `W`.
 //!
-//! Wan et al., "Regularization of neural networks using DropConnect", ICML 2013. One mask serves all
-//! steps and lanes of a window, as in Merity, Keskar & Socher, "Regularizing and optimizing LSTM
-//! language models", ICLR 2018. Weights that stay are scaled by `1 / (1 - rate)`.
+//! Wan et al., "Regularization of neural networks using DropConnect", ICML 2013, who leave weights of
+//! feed-forward layers out, others for each example. That it is the recurrent ones, and one mask for all
+//! steps and lanes of a window, is as in Merity, Keskar & Socher, "Regularizing and optimizing LSTM
+//! language models", ICLR 2018. Weights that stay are scaled by `1 / (1 - rate)`, so that to evaluate and
+//! to sample, which leave none out, needs no other scale.
 
 use tensor_core::Real;
 use tensor_core::rng::Rng;
@@ -52,14 +54,15 @@ impl<T: Real> DropConnect<T> {
         &mut self.gradient
     }
 
-    /// Adds what was collected there to `grads`, the gradient by `theta`.
+    /// Adds what was collected there to `grads`, the gradient by `theta`: that by `W ⊙ mask`, times the
+    /// mask.
     pub fn finish(&mut self, grads: &mut [T]) {
         for (grad, (gradient, mask)) in grads.iter_mut().zip(self.gradient.iter().zip(&self.mask)) {
             *grad += *gradient * *mask;
         }
     }
 
-    /// Number of values kept.
+    /// Number of values that it holds in memory.
     pub fn len(&self) -> usize {
         self.mask.len() + self.weights.len() + self.gradient.len()
     }

@@ -52,8 +52,10 @@ impl Sampler {
     /// If there are no logits.
     #[track_caller]
     pub fn draw<T: Real>(&self, logits: &[T], rng: &mut Rng, scratch: &mut Scratch<T>) -> u32 {
-        let max = maximum(logits);
-        let likeliest = || logits.iter().position(|logit| *logit == max).unwrap_or_default() as u32;
+        let likeliest = || {
+            let max = maximum(logits);
+            logits.iter().position(|logit| *logit == max).unwrap_or_default() as u32
+        };
         if self.temperature == 0.0 {
             return likeliest();
         }
@@ -62,6 +64,7 @@ impl Sampler {
         let total = T::vectorized(
             #[inline(always)]
             || {
+                let max = maximum(logits);
                 for (weight, logit) in scratch.weights.iter_mut().zip(logits) {
                     *weight = ((*logit - max) / temperature).exp();
                 }

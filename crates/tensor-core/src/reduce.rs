@@ -4,6 +4,8 @@
 //! compiler differs between CPUs. So element `i` always goes to partial sum `i % LANES`, and the
 //! partial sums are always folded in the same tree. Any vector width up to `LANES` gives these bits.
 
+use std::ops::Add;
+
 use crate::Real;
 
 /// Number of partial sums.
@@ -28,7 +30,7 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     for (lane, (a, b)) in a_tail.iter().zip(b_tail).enumerate() {
         partial[lane] += *a * *b;
     }
-    fold(partial)
+    fold(partial, T::add)
 }
 
 /// `Σ x[i]` in the order that the module describes; zero for none.
@@ -44,7 +46,7 @@ pub fn sum<T: Real>(values: &[T]) -> T {
     for (partial, value) in partial.iter_mut().zip(tail) {
         *partial += *value;
     }
-    fold(partial)
+    fold(partial, T::add)
 }
 
 /// The largest value, where no value is NaN; any value otherwise.
@@ -62,8 +64,10 @@ pub fn maximum<T: Real>(values: &[T]) -> T {
             most[lane] = larger(most[lane], block[lane]);
         }
     }
-    let most = most.into_iter().reduce(larger).expect("there are lanes");
-    tail.iter().fold(most, |most, value| larger(most, *value))
+    for (most, value) in most.iter_mut().zip(tail) {
+        *most = larger(*most, *value);
+    }
+    fold(most, larger)
 }
 
 /// The L2 norm of `values`, accumulated in `f64`.
@@ -87,7 +91,7 @@ pub fn norm<T: Real>(values: &[T]) -> f64 {
         let value = value.to_f64();
         partial[lane] += value * value;
     }
-    fold(partial).sqrt()
+    fold(partial, f64::add).sqrt()
 }
 
 /// Sums that [`all_finite`] takes side by side. Their order is of no account, so there may be more of
@@ -115,12 +119,11 @@ pub fn all_finite<T: Real>(values: &[T]) -> bool {
 
 /// Folds the upper half onto the lower until one is left.
 #[inline(always)]
-fn fold<T: Real>(mut partial: [T; LANES]) -> T {
+fn fold<T: Real>(mut partial: [T; LANES], two: impl Fn(T, T) -> T) -> T {
     let mut half = LANES / 2;
     while 0 < half {
         for lane in 0..half {
-            let upper = partial[lane + half];
-            partial[lane] += upper;
+            partial[lane] = two(partial[lane], partial[lane + half]);
         }
         half /= 2;
     }

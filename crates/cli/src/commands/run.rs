@@ -251,15 +251,23 @@ fn verdict(
     run: &str,
 ) -> String {
     let config = experiment.config();
+    let unit = config.tokenizer.unit();
+    let guessing = (experiment.tokenizer().vocab_size() as f64).ln();
     match outcome.best {
         Some((step, nats)) => {
             let verdict = yardsticks.map(|them| format!(": {}", them.verdict(nats)));
             format!(
                 "the best validation, {}, was at step {step}{}",
-                loss(nats, config.tokenizer.unit()),
+                loss(nats, unit),
                 verdict.unwrap_or_default()
             )
         }
+        // A short run may well stand a little above it: the average starts there, and first steps are bold.
+        None if 2.0 * guessing < outcome.smooth_nats_per_char => format!(
+            "far worse than guessing, which costs {}: a lower optimizer.learning_rate, or a [[transform]] that \
+             clips gradients, may mend it",
+            loss(guessing, unit)
+        ),
         None if experiment.val_text().is_empty() => format!(
             "no validation text: to know how good it is hold some text out, as in --set \
              'data.split=[0.9, 0.1, 0.0]'; how well it knows its own: {} eval {run} --split train",

@@ -8,7 +8,7 @@ use data_io::{Unit, durable};
 use experiment::ranks::{Ranks, tell};
 use experiment::{
     Axis, Ended, Error, Parts, Record, Standing, Sweep, SweepEvent, combinations, duration,
-    is_free, open_config,
+    is_free, open_config, run_names,
 };
 use report::Run;
 use serde::Serialize;
@@ -31,8 +31,9 @@ const MOST_RUNS: usize = 10_000;
 Examples:
   cli sweep my.toml --grid optimizer.learning_rate=1e-3,3e-3 --grid model.hidden_size=128,256
   cli sweep my.toml --grid train.seed=1,2,3 --jobs 2
-  cli sweep my.toml --grid optimizer.kind=adam,lion,muon --halving
-  cli sweep my.toml --grid optimizer.kind=adam,lion,muon --halving --resume
+  cli sweep my.toml --grid model.cell=lstm,mlstm --grid train.seed=1,2 --halving
+  cli sweep my.toml --grid model.cell=lstm,mlstm --grid train.seed=1,2 --halving --resume
+  cli sweep my.toml --grid optimizer=adam,muon --grid optimizer.learning_rate=3e-3,0.05
 
 Each combination is a run of its own, in a directory of the sweep named by its values; it is the run that
 `cli run` makes of the same keys. Runs are compared by their lowest validation loss. Standard output gets
@@ -113,6 +114,9 @@ pub fn run(
         threads: args.threads.unwrap_or((all_threads() / args.jobs).max(1)),
         halving: args.halving,
     };
+    if args.resume && ranks.rank() == 0 {
+        check_grid(&sweep)?;
+    }
     let signals = watch_signals()?;
     let name = |index: usize| printable(&sweep.combinations[index].name);
     let err = &mut *console.err;
@@ -186,6 +190,21 @@ fn check_task(index: usize, count: usize, runs: usize) -> Result<(), Error> {
         place: "--task-index".into(),
         message: format!("task {index} of {count} has nothing to do among {runs} runs"),
         help: format!("number the tasks from 0 to {last}, with --task-count {tasks}"),
+    })
+}
+
+/// Refuses to go on with the sweep of another grid: its runs would stand beside these, and its report would
+/// be lost.
+fn check_grid(sweep: &Sweep) -> Result<(), Error> {
+    let is_ours = |name: &str| sweep.combinations.iter().any(|ours| ours.name == name);
+    let other = run_names(&sweep.root).into_iter().find(|name| !is_ours(name));
+    let Some(other) = other else { return Ok(()) };
+    Err(Error::Argument {
+        place: sweep.root.display().to_string(),
+        message: format!("holds {}, a run of another grid", shell_word(&other)),
+        help: "give the grid that it was begun with, or --out with the directory of the sweep to go on \
+               with"
+            .into(),
     })
 }
 

@@ -7,7 +7,7 @@ use data_io::Kind;
 use registry::value_text;
 use toml::Value;
 
-use super::{Facts, MOMENTUM, Plan, RISE, Symbols, TINY, learning_rate};
+use super::{CELL, Facts, MOMENTUM, Plan, RISE, Symbols, TINY, learning_rate};
 use crate::{in_bytes, in_time};
 
 /// Columns of a comment.
@@ -125,7 +125,7 @@ impl Plan {
 
     /// The run in one line: its model, its steps and how long they take.
     pub fn summary(&self) -> String {
-        let model = format!("lstm 1×{}", self.hidden_size);
+        let model = format!("{CELL} 1×{}", self.hidden_size);
         let Some(facts) = &self.facts else { return model };
         format!(
             "{model}, {} parameters, {}, {:.1} epochs, about {} on this machine{}",
@@ -231,8 +231,8 @@ impl Plan {
         out.section("model");
         out.key(
             "cell",
-            "\"lstm\"",
-            "remembers longer than \"vanilla\"; \"gru\" is a quarter smaller",
+            &format!("\"{CELL}\""),
+            "an LSTM with recurrent weights of each character; \"lstm\" is quicker and learns less",
         );
         out.key(
             "hidden_size",

@@ -3,16 +3,19 @@
 //! `p ← (1 - lr·weight_decay)·p - lr·scale·NS(u)`.
 //!
 //! Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. `NS` brings all
-//! singular values of `u` near 1 and leaves the singular vectors as they are: `X = u / ‖u‖`, then five
-//! times `X ← a·X + (b·A + c·A²)·X` with `A = X·Xᵀ`: a Newton–Schulz iteration whose polynomial was
-//! made to rise steeply at zero instead of to converge. Singular values above a five hundredth of
-//! `‖u‖` end between 0.68 and 1.21.
+//! singular values of `u` near 1 and leaves the singular vectors as they are: `X = u / ‖u‖`, by the
+//! Frobenius norm, then five times `X ← P·X` with `P = a·I + b·A + c·A²` and `A = X·Xᵀ`: a Newton–Schulz
+//! iteration whose polynomial was made to rise steeply at zero instead of to converge. Singular values
+//! above a five hundredth of `‖u‖` end between 0.68 and 1.21.
 //!
-//! All five polynomials `P = a·I + b·A + c·A²` are of one symmetric matrix, so only that is iterated,
-//! `A ← P·A·P` and `Q ← P·Q`, and `X` multiplied once, by the last `Q`: for the `[n, 4n]` of an LSTM's
-//! recurrent weights, five ninths of the work (Zhang, Amsel, Chen & Dao, "Gram Newton-Schulz", 2026).
-//! In half precision that has to start anew on the way; here an eigenvalue of `A` that rounding makes
-//! `-1e-7` is at `-1e-3` when the last polynomial is taken, which is as good as zero.
+//! Only `A` is iterated. As `P` is symmetric, `X ← P·X` makes of `X·Xᵀ` just `A ← P·A·P`, so the five `P`
+//! follow from the first `A`; `Q`, which begins as `I`, collects their product, `Q ← P·Q`, and `X` is
+//! multiplied once, by the last `Q`. For the `[n, 4n]` of an LSTM's recurrent weights that is five ninths
+//! of the work; a square matrix takes a quarter more (Zhang, Amsel, Chen & Dao, "Gram Newton-Schulz",
+//! 2026). A tall `X` is multiplied from the right, by what becomes of `A = Xᵀ·X`, which is the smaller
+//! one. In half precision one has to start anew on the way. Here rounding can give `A` an eigenvalue of
+//! `-1e-7` where none is below zero; it has grown to `-2e-3` when the last `P` is taken, whose value is
+//! then what it is at zero, to a percent.
 //!
 //! Where this is not the authors' setup:
 //! - One learning rate serves both halves, so by default `scale` is `0.2·√max(rows, cols)`, with which
@@ -91,6 +94,9 @@ impl Part for Muon {
 }
 
 impl OptimizerPart for Muon {
+    /// What fits an LSTM of 512 units; PyTorch's 0.001 hardly moves one.
+    const LEARNING_RATE: f64 = 0.05;
+
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         let shapes = || layout.segments().iter().map(|segment| segment.shape);
         let n_matrix = shapes().filter(is_matrix).map(Shape::len).sum();
@@ -237,8 +243,7 @@ impl<T: Real> Workspace<T> {
         for x in &mut *x {
             *x *= scale;
         }
-        // An odd polynomial of a matrix is the same from both sides, `(X·Xᵀ)·X = X·(Xᵀ·X)`, so the
-        // smaller product is taken, and nothing has to be transposed.
+        // `(X·Xᵀ)·X = X·(Xᵀ·X)`, so the smaller product is taken, and nothing has to be transposed.
         let is_wide = rows <= cols;
         if is_wide {
             packed.pack_transposed(view(x, rows), pool);
