@@ -422,6 +422,14 @@ fn command_lines_that_make_no_sense() {
         &["sample", "x", "--top-k", "0"],
         "error: command line: invalid value '0' for '--top-k <K>': must be at least 1",
     );
+    for value in ["-3", "1e3", "x"] {
+        check(
+            &["sample", "x", "--length", value],
+            &format!(
+                "error: command line: invalid value '{value}' for '--length <N>': must be a whole number of at least 0"
+            ),
+        );
+    }
     check(
         &["sample", "x", "--top-p", "0"],
         "error: command line: invalid value '0' for '--top-p <P>': must be a number above 0 and at most 1",

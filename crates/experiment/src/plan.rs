@@ -2,9 +2,9 @@
 //!
 //! The recipe is one layer of multiplicative LSTM with layer norm, Muon, a learning rate that rises fast
 //! and goes down to nothing as a cosine, and as large a state as the budget can train. The text decides the
-//! rest: what a symbol is, where a document ends, how much there is to overfit to. Sizes are chosen by measured
-//! [`Speed`], steps last, so that the run takes the budget. `docs/results.md` has what the constants were
-//! found by; others are judgement.
+//! rest: what a symbol is, where a document ends, how much there is to overfit to. Sizes are chosen by
+//! measured [`Speed`], steps last, so that the run takes the budget. `docs/results.md` has what the
+//! constants were found by; others are judgement.
 
 mod text;
 

@@ -115,6 +115,11 @@ impl Experiment {
         self.text.tokenizer()
     }
 
+    /// What guessing costs, all symbols alike, in nats: where losses start.
+    pub fn uniform(&self) -> f64 {
+        libm::log(self.tokenizer().vocab_size() as f64)
+    }
+
     /// The part of the text that is trained on.
     pub fn train_text(&self) -> Excerpt<'_> {
         self.text.train()

@@ -143,7 +143,7 @@ fn print_plan(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
         config.optimizer_keys.learning_rate.get(),
         config.schedule.name,
     )?;
-    let uniform = (experiment.tokenizer().vocab_size() as f64).ln();
+    let uniform = experiment.uniform();
     write!(out, "loss        starts near {uniform:.4} nats/{short}, all symbols alike")?;
     match experiment.text().entropy() {
         Some(entropy) => {

@@ -252,7 +252,7 @@ fn verdict(
 ) -> String {
     let config = experiment.config();
     let unit = config.tokenizer.unit();
-    let guessing = (experiment.tokenizer().vocab_size() as f64).ln();
+    let guessing = experiment.uniform();
     match outcome.best {
         Some((step, nats)) => {
             let verdict = yardsticks.map(|them| format!(": {}", them.verdict(nats)));

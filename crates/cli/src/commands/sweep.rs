@@ -114,7 +114,8 @@ pub fn run(
         threads: args.threads.unwrap_or((all_threads() / args.jobs).max(1)),
         halving: args.halving,
     };
-    if args.resume && ranks.rank() == 0 {
+    // By each rank for itself, so that none waits for one that has given up.
+    if args.resume {
         check_grid(&sweep)?;
     }
     let signals = watch_signals()?;
