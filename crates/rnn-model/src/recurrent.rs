@@ -14,7 +14,7 @@ use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
 use crate::norm::{Norm, NormMut};
 use crate::projection::{Part, Projection, weight_gradient};
-use crate::units::{Few, MOST, UNITS, ask_each, blocks, load, load_each, store, store_each};
+use crate::units::{MOST, ask_each, blocks, load, load_each, store, store_each};
 use crate::view::{Rows, RowsMut, columns, matrix, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
@@ -519,27 +519,22 @@ impl<'a, T: Real> Lanes<'a, T> {
             T::vectorized(
                 #[inline(always)]
                 || {
-                    let mut few: [Few<T>; 2] = [[[T::ZERO; UNITS]; MOST]; 2];
-                    let [few_a, few_a_h] = &mut few;
-                    let few_a = &mut few_a[..common.cell.gates().len()];
-                    let few_a_h = &mut few_a_h[..common.cell.reads_h()];
-                    blocks(
-                        common.hidden_size,
-                        #[inline(always)]
-                        |at| {
-                            load_each(few_a, a, at);
-                            load_each(few_a_h, a_h, at);
-                            let mut units_m = [T::ZERO; UNITS];
-                            common.cell.mix(Mix {
-                                a: few_a.as_flattened_mut(),
-                                a_h: few_a_h.as_flattened(),
-                                h_prev: &load(h_prev, at),
-                                m: &mut units_m,
-                            });
-                            store_each(few_a, a, at);
-                            store(&units_m, m, at);
-                        },
-                    );
+                    blocks!(common.hidden_size, |at| {
+                        let [mut few_a, mut few_a_h] = at.few();
+                        let few_a = &mut few_a[..common.cell.gates().len()];
+                        let few_a_h = &mut few_a_h[..common.cell.reads_h()];
+                        load_each(few_a, a, at);
+                        load_each(few_a_h, a_h, at);
+                        let mut units_m = at.zeros();
+                        common.cell.mix(Mix {
+                            a: few_a.as_flattened_mut(),
+                            a_h: few_a_h.as_flattened(),
+                            h_prev: &load(h_prev, at),
+                            m: &mut units_m,
+                        });
+                        store_each(few_a, a, at);
+                        store(&units_m, m, at);
+                    });
                 },
             );
         }
@@ -573,38 +568,33 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let (row_h, next_h) = self.h.row_and_next(row, steps);
                     let (row_c, next_c) = self.c.row_and_next(row, steps);
                     let next = [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c];
-                    blocks(
-                        common.hidden_size,
-                        #[inline(always)]
-                        |at| {
-                            ask_each(next, at, common.hidden_size);
-                            // Of this block alone, so that they stay in registers.
-                            let mut few: [Few<T>; 3] = [[[T::ZERO; UNITS]; MOST]; 3];
-                            let [a, a_h, own] = &mut few;
-                            let a = &mut a[..common.cell.gates().len()];
-                            let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
-                            let own = &mut own[..common.cell.own().len()];
-                            load_each(a, row_a, at);
-                            load_each(a_h, row_a_h, at);
-                            load_each(own, common.own, at);
-                            let (mut h, mut c) = ([T::ZERO; UNITS], [T::ZERO; UNITS]);
-                            let c_prev = if has_c { load(row_c_prev, at) } else { c };
-                            common.cell.forward(Forward {
-                                own: own.as_flattened(),
-                                a: a.as_flattened_mut(),
-                                a_h: a_h.as_flattened(),
-                                h_prev: &load(row_h_prev, at),
-                                c_prev: if has_c { &c_prev } else { &[] },
-                                h: &mut h,
-                                c: if has_c { &mut c } else { &mut [] },
-                            });
-                            store_each(a, row_a, at);
-                            store(&h, row_h, at);
-                            if has_c {
-                                store(&c, row_c, at);
-                            }
-                        },
-                    );
+                    blocks!(common.hidden_size, |at| {
+                        ask_each(next, at, common.hidden_size);
+                        // Of this block alone, so that they stay in registers.
+                        let [mut a, mut a_h, mut own] = at.few();
+                        let a = &mut a[..common.cell.gates().len()];
+                        let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
+                        let own = &mut own[..common.cell.own().len()];
+                        load_each(a, row_a, at);
+                        load_each(a_h, row_a_h, at);
+                        load_each(own, common.own, at);
+                        let (mut h, mut c) = (at.zeros(), at.zeros());
+                        let c_prev = if has_c { load(row_c_prev, at) } else { c };
+                        common.cell.forward(Forward {
+                            own: own.as_flattened(),
+                            a: a.as_flattened_mut(),
+                            a_h: a_h.as_flattened(),
+                            h_prev: &load(row_h_prev, at),
+                            c_prev: if has_c { &c_prev } else { &[] },
+                            h: &mut h,
+                            c: if has_c { &mut c } else { &mut [] },
+                        });
+                        store_each(a, row_a, at);
+                        store(&h, row_h, at);
+                        if has_c {
+                            store(&c, row_c, at);
+                        }
+                    });
                 }
             },
         );
@@ -698,59 +688,54 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let row_d_own = &mut self.d_vectors.row_mut(lane)[d_own.clone()];
                     let next =
                         [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c, next_dy];
-                    blocks(
-                        common.hidden_size,
-                        #[inline(always)]
-                        |at| {
-                            ask_each(next, at, common.hidden_size);
-                            // As in `cell_forward`.
-                            let mut few: [Few<T>; 6] = [[[T::ZERO; UNITS]; MOST]; 6];
-                            let [a, a_h, own, da, da_h, few_d_own] = &mut few;
-                            let n_h = common.cell.reads_h();
-                            let a = &mut a[..common.cell.gates().len()];
-                            let a_h = &mut a_h[..if is_sum { 0 } else { n_h }];
-                            let own = &mut own[..common.cell.own().len()];
-                            let da = &mut da[..common.cell.gates().len()];
-                            let da_h = &mut da_h[..if is_apart { n_h } else { 0 }];
-                            let few_d_own = &mut few_d_own[..common.cell.own().len()];
-                            load_each(a, row_a, at);
-                            load_each(a_h, row_a_h, at);
-                            load_each(own, common.own, at);
-                            load_each(few_d_own, row_d_own, at);
-                            let mut dh = load(row_dh, at);
-                            // h[t] is read by the output of this step and by the next step.
-                            for (dh, dy) in dh.iter_mut().zip(load(row_dy, at)) {
-                                *dh += dy;
-                            }
-                            let none = [T::ZERO; UNITS];
-                            let c_prev = if has_c { load(row_c_prev, at) } else { none };
-                            let c = if has_c { load(row_c, at) } else { none };
-                            let mut dc = if has_c { load(row_dc, at) } else { none };
-                            let mut dh_prev = none;
-                            common.cell.backward(Backward {
-                                own: own.as_flattened(),
-                                a: a.as_flattened(),
-                                a_h: a_h.as_flattened(),
-                                h_prev: &load(row_h_prev, at),
-                                c_prev: if has_c { &c_prev } else { &[] },
-                                h: &load(row_h, at),
-                                c: if has_c { &c } else { &[] },
-                                dh: &dh,
-                                dc: if has_c { &mut dc } else { &mut [] },
-                                dh_prev: &mut dh_prev,
-                                da: da.as_flattened_mut(),
-                                da_h: da_h.as_flattened_mut(),
-                                d_own: few_d_own.as_flattened_mut(),
-                            });
-                            store(&dh_prev, row_dh, at);
-                            if has_c {
-                                store(&dc, row_dc, at);
-                            }
-                            store_each(da, row_a, at);
-                            store_each(da_h, row_a_h, at);
-                            store_each(few_d_own, row_d_own, at);
-                        },
-                    );
+                    blocks!(common.hidden_size, |at| {
+                        ask_each(next, at, common.hidden_size);
+                        // As in `cell_forward`.
+                        let [mut a, mut a_h, mut own, mut da, mut da_h, mut few_d_own] = at.few();
+                        let n_h = common.cell.reads_h();
+                        let a = &mut a[..common.cell.gates().len()];
+                        let a_h = &mut a_h[..if is_sum { 0 } else { n_h }];
+                        let own = &mut own[..common.cell.own().len()];
+                        let da = &mut da[..common.cell.gates().len()];
+                        let da_h = &mut da_h[..if is_apart { n_h } else { 0 }];
+                        let few_d_own = &mut few_d_own[..common.cell.own().len()];
+                        load_each(a, row_a, at);
+                        load_each(a_h, row_a_h, at);
+                        load_each(own, common.own, at);
+                        load_each(few_d_own, row_d_own, at);
+                        let mut dh = load(row_dh, at);
+                        // h[t] is read by the output of this step and by the next step.
+                        for (dh, dy) in dh.iter_mut().zip(load(row_dy, at)) {
+                            *dh += dy;
+                        }
+                        let none = at.zeros();
+                        let c_prev = if has_c { load(row_c_prev, at) } else { none };
+                        let c = if has_c { load(row_c, at) } else { none };
+                        let mut dc = if has_c { load(row_dc, at) } else { none };
+                        let mut dh_prev = none;
+                        common.cell.backward(Backward {
+                            own: own.as_flattened(),
+                            a: a.as_flattened(),
+                            a_h: a_h.as_flattened(),
+                            h_prev: &load(row_h_prev, at),
+                            c_prev: if has_c { &c_prev } else { &[] },
+                            h: &load(row_h, at),
+                            c: if has_c { &c } else { &[] },
+                            dh: &dh,
+                            dc: if has_c { &mut dc } else { &mut [] },
+                            dh_prev: &mut dh_prev,
+                            da: da.as_flattened_mut(),
+                            da_h: da_h.as_flattened_mut(),
+                            d_own: few_d_own.as_flattened_mut(),
+                        });
+                        store(&dh_prev, row_dh, at);
+                        if has_c {
+                            store(&dc, row_dc, at);
+                        }
+                        store_each(da, row_a, at);
+                        store_each(da_h, row_a_h, at);
+                        store_each(few_d_own, row_d_own, at);
+                    });
                 }
             },
         );
@@ -771,35 +756,30 @@ impl<'a, T: Real> Lanes<'a, T> {
         T::vectorized(
             #[inline(always)]
             || {
-                let mut few: [Few<T>; 4] = [[[T::ZERO; UNITS]; MOST]; 4];
-                let [a, a_h, da, da_h] = &mut few;
                 let (gates, by_h) = (common.cell.gates().len(), common.cell.reads_h());
-                let (a, da) = (&mut a[..gates], &mut da[..gates]);
-                let (a_h, da_h) = (&mut a_h[..by_h], &mut da_h[..by_h]);
                 for lane in 0..self.lanes.len() {
                     let row = lane * common.steps + t;
-                    blocks(
-                        common.hidden_size,
-                        #[inline(always)]
-                        |at| {
-                            load_each(a, self.a_kept.row(lane), at);
-                            load_each(a_h, self.a_h.row(row), at);
-                            load_each(da, self.a.row(row), at);
-                            let mut dh_prev = load(self.dh.row(lane), at);
-                            common.cell.mix_backward(MixBackward {
-                                a: a.as_flattened(),
-                                a_h: a_h.as_flattened(),
-                                h_prev: &load(self.h_prev.row(row), at),
-                                dm: &load(self.dm.row(lane), at),
-                                dh_prev: &mut dh_prev,
-                                da: da.as_flattened_mut(),
-                                da_h: da_h.as_flattened_mut(),
-                            });
-                            store(&dh_prev, self.dh.row_mut(lane), at);
-                            store_each(da, self.a.row_mut(row), at);
-                            store_each(da_h, self.a_h.row_mut(row), at);
-                        },
-                    );
+                    blocks!(common.hidden_size, |at| {
+                        let [mut a, mut a_h, mut da, mut da_h] = at.few();
+                        let (a, da) = (&mut a[..gates], &mut da[..gates]);
+                        let (a_h, da_h) = (&mut a_h[..by_h], &mut da_h[..by_h]);
+                        load_each(a, self.a_kept.row(lane), at);
+                        load_each(a_h, self.a_h.row(row), at);
+                        load_each(da, self.a.row(row), at);
+                        let mut dh_prev = load(self.dh.row(lane), at);
+                        common.cell.mix_backward(MixBackward {
+                            a: a.as_flattened(),
+                            a_h: a_h.as_flattened(),
+                            h_prev: &load(self.h_prev.row(row), at),
+                            dm: &load(self.dm.row(lane), at),
+                            dh_prev: &mut dh_prev,
+                            da: da.as_flattened_mut(),
+                            da_h: da_h.as_flattened_mut(),
+                        });
+                        store(&dh_prev, self.dh.row_mut(lane), at);
+                        store_each(da, self.a.row_mut(row), at);
+                        store_each(da_h, self.a_h.row_mut(row), at);
+                    });
                 }
             },
         );

@@ -15,7 +15,7 @@ use tensor_core::{Aligned, Real, Tensor};
 use crate::initial::Initial;
 use crate::norm::NormMut;
 use crate::projection::{Part, Projection};
-use crate::units::{MOST, UNITS, blocks, load, load_each, store, store_each};
+use crate::units::{MOST, blocks, load, load_each, store, store_each};
 use crate::view::{Rows, RowsMut, columns, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
@@ -197,21 +197,17 @@ impl<T: Real> Lanes<'_, T> {
         T::vectorized(
             #[inline(always)]
             || {
-                let mut few = [[T::ZERO; UNITS]; MOST];
-                let a = &mut few[..cell.gates().len()];
                 for row in 0..x.rows() {
-                    blocks(
-                        hidden_size,
-                        #[inline(always)]
-                        |at| {
-                            load_each(a, self.a.row(row), at);
-                            let (mut keep, mut take) = ([T::ZERO; UNITS], [T::ZERO; UNITS]);
-                            cell.open(a.as_flattened_mut(), &mut keep, &mut take);
-                            store_each(a, self.a.row_mut(row), at);
-                            store(&keep, self.keep.row_mut(row), at);
-                            store(&take, self.take.row_mut(row), at);
-                        },
-                    );
+                    blocks!(hidden_size, |at| {
+                        let [mut a] = at.few();
+                        let a = &mut a[..cell.gates().len()];
+                        load_each(a, self.a.row(row), at);
+                        let (mut keep, mut take) = (at.zeros(), at.zeros());
+                        cell.open(a.as_flattened_mut(), &mut keep, &mut take);
+                        store_each(a, self.a.row_mut(row), at);
+                        store(&keep, self.keep.row_mut(row), at);
+                        store(&take, self.take.row_mut(row), at);
+                    });
                 }
             },
         );
@@ -258,25 +254,20 @@ impl<T: Real> Lanes<'_, T> {
                 T::vectorized(
                     #[inline(always)]
                     || {
-                        let mut few = [[[T::ZERO; UNITS]; MOST]; 2];
-                        let [few_a, few_da] = &mut few;
-                        let few_a = &mut few_a[..cell.gates().len()];
-                        let few_da = &mut few_da[..cell.gates().len()];
-                        blocks(
-                            hidden_size,
-                            #[inline(always)]
-                            |at| {
-                                load_each(few_a, a, at);
-                                cell.close(
-                                    few_a.as_flattened(),
-                                    &load(keep, at),
-                                    &load(d_keep, at),
-                                    &load(dh, at),
-                                    few_da.as_flattened_mut(),
-                                );
-                                store_each(few_da, da, at);
-                            },
-                        );
+                        blocks!(hidden_size, |at| {
+                            let [mut few_a, mut few_da] = at.few();
+                            let few_a = &mut few_a[..cell.gates().len()];
+                            let few_da = &mut few_da[..cell.gates().len()];
+                            load_each(few_a, a, at);
+                            cell.close(
+                                few_a.as_flattened(),
+                                &load(keep, at),
+                                &load(d_keep, at),
+                                &load(dh, at),
+                                few_da.as_flattened_mut(),
+                            );
+                            store_each(few_da, da, at);
+                        });
                     },
                 );
                 for (dh, keep) in dh.iter_mut().zip(keep) {

@@ -6,75 +6,69 @@
 
 use tensor_core::{Real, prefetch};
 
-/// Units that a cell sees at once.
-pub(crate) const UNITS: usize = 16;
-
 /// Most gates, or vectors of its own, that a cell may have.
 pub(crate) const MOST: usize = 8;
 
-/// Some units of a vector.
-pub(crate) type Units<T> = [T; UNITS];
+/// `N` units of up to [`MOST`] vectors.
+pub(crate) type Few<T, const N: usize> = [[T; N]; MOST];
 
-/// Some units of up to [`MOST`] vectors.
-pub(crate) type Few<T> = [Units<T>; MOST];
-
-/// Which units of a vector.
+/// Which `N` units of a vector.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct At {
-    first: usize,
-    /// Whether there are [`UNITS`] of them.
-    is_whole: bool,
+pub(crate) struct At<const N: usize> {
+    pub first: usize,
 }
 
-/// Does `block` with all units of a vector of `len`, one block after the other.
+impl<const N: usize> At<N> {
+    /// So many zeros.
+    #[inline(always)]
+    pub fn zeros<T: Real>(self) -> [T; N] {
+        [T::ZERO; N]
+    }
+
+    /// So many zeros in each of [`MOST`] vectors, `V` times.
+    #[inline(always)]
+    pub fn few<T: Real, const V: usize>(self) -> [Few<T, N>; V] {
+        [[[T::ZERO; N]; MOST]; V]
+    }
+}
+
+/// Does a block with all units of a vector of some length, in their order: with 16 at a time as long as
+/// there are as many, then with four, then with one.
 ///
-/// It is compiled twice: what the last block needs, if it is not a whole one, would keep the units of
-/// all others from staying in registers.
-#[inline(always)]
-pub(crate) fn blocks(len: usize, mut block: impl FnMut(At)) {
-    let rest = len - len % UNITS;
-    for first in (0..rest).step_by(UNITS) {
-        block(At { first, is_whole: true });
-    }
-    if rest < len {
-        block(At { first: rest, is_whole: false });
-    }
+/// A macro, because `at` has another type each time, and so everything that is made of it.
+macro_rules! blocks {
+    ($len:expr, |$at:ident| $block:block) => {{
+        let (len, mut first) = ($len, 0);
+        blocks!(of 16, len, first, $at, $block);
+        blocks!(of 4, len, first, $at, $block);
+        blocks!(of 1, len, first, $at, $block);
+    }};
+    (of $units:literal, $len:ident, $first:ident, $at:ident, $block:block) => {
+        while $first + $units <= $len {
+            let $at = $crate::units::At::<$units> { first: $first };
+            $block
+            $first += $units;
+        }
+    };
 }
+pub(crate) use blocks;
 
-/// The units of a vector that are `at` a place; zeros where it ends.
+/// The units of a vector that are `at` a place.
 #[inline(always)]
-pub(crate) fn load<T: Real>(from: &[T], at: At) -> Units<T> {
-    let from = &from[at.first..];
-    if at.is_whole { *from.first_chunk().expect("a whole block") } else { load_end(from) }
-}
-
-#[inline(never)]
-fn load_end<T: Real>(from: &[T]) -> Units<T> {
-    let mut units = [T::ZERO; UNITS];
-    units.iter_mut().zip(from).for_each(|(unit, from)| *unit = *from);
-    units
+pub(crate) fn load<T: Real, const N: usize>(from: &[T], at: At<N>) -> [T; N] {
+    *from[at.first..].first_chunk().expect("as many units")
 }
 
 /// The reverse of [`load`].
 #[inline(always)]
-pub(crate) fn store<T: Real>(units: &Units<T>, to: &mut [T], at: At) {
-    let to = &mut to[at.first..];
-    if at.is_whole {
-        *to.first_chunk_mut().expect("a whole block") = *units;
-    } else {
-        store_end(units, to);
-    }
-}
-
-#[inline(never)]
-fn store_end<T: Real>(units: &Units<T>, to: &mut [T]) {
-    to.iter_mut().zip(units).for_each(|(to, unit)| *to = *unit);
+pub(crate) fn store<T: Real, const N: usize>(units: &[T; N], to: &mut [T], at: At<N>) {
+    *to[at.first..].first_chunk_mut().expect("as many units") = *units;
 }
 
 /// Asks for some units of each of the vectors in each of the rows, `len` long: the next lane's lie far
 /// from those of this one.
 #[inline(always)]
-pub(crate) fn ask_each<T, const N: usize>(rows: [&[T]; N], at: At, len: usize) {
+pub(crate) fn ask_each<T, const R: usize, const N: usize>(rows: [&[T]; R], at: At<N>, len: usize) {
     for row in rows {
         // `step_by` would divide to know how often, which takes longer than what the cell does.
         let mut place = at.first;
@@ -87,7 +81,7 @@ pub(crate) fn ask_each<T, const N: usize>(rows: [&[T]; N], at: At, len: usize) {
 
 /// [`load`]s from each of as many vectors as `few` has, which lie one after the other in `from`.
 #[inline(always)]
-pub(crate) fn load_each<T: Real>(few: &mut [Units<T>], from: &[T], at: At) {
+pub(crate) fn load_each<T: Real, const N: usize>(few: &mut [[T; N]], from: &[T], at: At<N>) {
     let len = from.len() / few.len().max(1);
     for (vector, units) in few.iter_mut().enumerate() {
         *units = load(&from[vector * len..][..len], at);
@@ -96,7 +90,7 @@ pub(crate) fn load_each<T: Real>(few: &mut [Units<T>], from: &[T], at: At) {
 
 /// The reverse of [`load_each`].
 #[inline(always)]
-pub(crate) fn store_each<T: Real>(few: &[Units<T>], to: &mut [T], at: At) {
+pub(crate) fn store_each<T: Real, const N: usize>(few: &[[T; N]], to: &mut [T], at: At<N>) {
     let len = to.len() / few.len().max(1);
     for (vector, units) in few.iter().enumerate() {
         store(units, &mut to[vector * len..][..len], at);
