@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
-use tensor_core::Real;
 use tensor_core::gemm::add;
+use tensor_core::{Aligned, Real};
 
 use crate::Error;
 
@@ -131,7 +131,7 @@ pub struct Tree<T> {
     /// The summands in each of the sums, in order.
     nodes: Vec<Range<usize>>,
     /// As many, and perhaps some to be used again.
-    sums: Vec<Vec<T>>,
+    sums: Vec<Aligned<T>>,
     /// Room for what comes from other ranks: a slice of each sum that one has.
     received: Vec<Vec<Vec<T>>>,
 }
@@ -139,7 +139,11 @@ pub struct Tree<T> {
 impl<T: Real> Tree<T> {
     /// An empty sum of so many values.
     pub fn new(len: usize) -> Self {
-        Self { nodes: Vec::with_capacity(1), sums: vec![vec![T::ZERO; len]], received: Vec::new() }
+        Self {
+            nodes: Vec::with_capacity(1),
+            sums: vec![Aligned::new(T::ZERO, len)],
+            received: Vec::new(),
+        }
     }
 
     /// Begins anew.
@@ -156,7 +160,7 @@ impl<T: Real> Tree<T> {
     pub fn push(&mut self, node: Range<usize>, write: impl FnOnce(&mut [T])) {
         let place = self.nodes.len();
         if place == self.sums.len() {
-            self.sums.push(vec![T::ZERO; self.sums[0].len()]);
+            self.sums.push(Aligned::new(T::ZERO, self.sums[0].len()));
         }
         self.sums[place].fill(T::ZERO);
         write(&mut self.sums[place]);
@@ -174,7 +178,7 @@ impl<T: Real> Tree<T> {
     }
 }
 
-fn add_to_left<T: Real>(sums: &mut [Vec<T>], right: usize) {
+fn add_to_left<T: Real>(sums: &mut [Aligned<T>], right: usize) {
     let (left, rest) = sums.split_at_mut(right);
     add(&rest[0], &mut left[right - 1]);
 }

@@ -8,7 +8,7 @@ use rnn_model::{Generator, Model, Sampler};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::reduce::{all_finite, norm};
 use tensor_core::rng::{Rng, Stream, stream, stream_at};
-use tensor_core::{Layout, Segment};
+use tensor_core::{Aligned, Layout, Segment};
 
 use crate::checkpoint::{FORMAT, Head, Place, Slot};
 use crate::config::{Mode, OnDivergence};
@@ -42,9 +42,9 @@ pub struct Trainer<'e, T> {
     shards: Vec<Shard<T>>,
     /// The summed loss of every shard, in nats.
     losses: Vec<f64>,
-    theta: Vec<T>,
+    theta: Aligned<T>,
     /// Moving average of the parameters, empty if none is wanted.
-    average: Vec<T>,
+    average: Aligned<T>,
     /// The gradient of the last window.
     grads: Tree<T>,
     /// Carried state of every lane; between checkpoints another rank's lanes are not.
@@ -98,10 +98,14 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             .collect();
         let model = shards.first().expect("a shard for each rank").model();
         let (layout, state_len) = (model.layout(), model.state_len() * all);
-        let theta: Vec<T> = experiment.initial().iter().map(|value| T::from_f64(*value)).collect();
+        let theta: Aligned<T> =
+            experiment.initial().iter().map(|value| T::from_f64(*value)).collect();
         let transform = |part: &registry::Chosen<_>| T::transform(&**part, layout, rule.seed);
         Self {
-            average: if config.optimizer_keys.ema.get() == 0.0 { vec![] } else { theta.clone() },
+            average: match config.optimizer_keys.ema.get() {
+                0.0 => Aligned::default(),
+                _ => theta.iter().copied().collect(),
+            },
             grads: Tree::new(theta.len()),
             losses: vec![0.0; all],
             state: vec![T::ZERO; state_len],
@@ -264,7 +268,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
         let ema = self.experiment.config().optimizer_keys.ema.get();
         let keep = ema.min((1 + step) as f64 / (10 + step) as f64);
         let (keep, take) = (T::from_f64(keep), T::from_f64(1.0 - keep));
-        for (average, theta) in self.average.iter_mut().zip(&self.theta) {
+        for (average, theta) in self.average.iter_mut().zip(&*self.theta) {
             *average = keep * *average + take * *theta;
         }
     }

@@ -34,6 +34,15 @@ impl<T: Copy> Aligned<T> {
     }
 }
 
+impl<T: Copy + Default> FromIterator<T> for Aligned<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let values: Vec<T> = values.into_iter().collect();
+        let mut aligned = Self::new(T::default(), values.len());
+        aligned.copy_from_slice(&values);
+        aligned
+    }
+}
+
 impl<T> Default for Aligned<T> {
     /// Nothing, without an allocation.
     fn default() -> Self {

@@ -198,15 +198,14 @@ macro_rules! kernel {
     ($multiply:ident, $pack:ident, $float:ident, $vector:ident) => {
         /// [`plain`] with vectors.
         pub(crate) fn $multiply(level: Level, product: Product<'_, $float>) {
-            let grid = Grid::of::<$float>(level);
             match level {
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512(simd) => $multiply::all::<_, 4, 1>(simd, grid, product),
+                Level::Avx512(simd) => $multiply::all::<_, 4, 1>(simd, product),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2(simd) => $multiply::all::<_, 2, 3>(simd, grid, product),
+                Level::Avx2(simd) => $multiply::all::<_, 2, 3>(simd, product),
                 #[cfg(target_arch = "aarch64")]
-                Level::Neon(simd) => $multiply::all::<_, 4, 1>(simd, grid, product),
-                Level::Plain => plain(grid, product),
+                Level::Neon(simd) => $multiply::all::<_, 4, 1>(simd, product),
+                Level::Plain => plain(Grid::of::<$float>(level), product),
             }
         }
 
@@ -245,12 +244,12 @@ macro_rules! kernel {
             #[inline(always)]
             pub fn all<S: Simd, const MOST: usize, const OTHERS: usize>(
                 simd: S,
-                grid: Grid,
                 product: Product<'_, $float>,
             ) {
                 let Product { a, b, rows, c, stride, store } = product;
-                let width = S::$vector::LEN;
-                if b.n < width {
+                // That of the level, made of constants: dividing by others would take longer than a row.
+                let grid = Grid { width: S::$vector::LEN, most: MOST };
+                if b.n < grid.width {
                     simd.vectorize(
                         #[inline(always)]
                         || plain(grid, Product { a, b, rows, c, stride, store }),
@@ -258,7 +257,10 @@ macro_rules! kernel {
                     return;
                 }
                 if rows == 1 && a.step == 1 {
-                    lines::<S, MOST, OTHERS>(simd, grid, a, b, c, store);
+                    simd.vectorize(
+                        #[inline(always)]
+                        || lines::<S, MOST, OTHERS>(simd, grid, a, b, c, store),
+                    );
                     return;
                 }
                 // Spread evenly over as few blocks and tiles as will do: a tile of one row takes as long
@@ -531,47 +533,42 @@ macro_rules! kernel {
                 others: [Panel<'_, $float>; N],
                 line: Line<'_>,
             ) {
-                simd.vectorize(
-                    #[inline(always)]
-                    || {
-                        let Line { a, c, store } = line;
-                        let at_one = places::<S, U>(one.cols);
-                        let at = others.map(|panel| places::<S, V>(panel.cols));
-                        let mut ones = [S::$vector::splat(simd, 0.0); U];
-                        let mut sums = [[S::$vector::splat(simd, 0.0); V]; N];
-                        if store == Store::Continue {
-                            ones = load(simd, &c[one.first..], at_one);
-                            for n in 0..N {
-                                sums[n] = load(simd, &c[others[n].first..], at[n]);
-                            }
+                let Line { a, c, store } = line;
+                let at_one = places::<S, U>(one.cols);
+                let at = others.map(|panel| places::<S, V>(panel.cols));
+                let mut ones = [S::$vector::splat(simd, 0.0); U];
+                let mut sums = [[S::$vector::splat(simd, 0.0); V]; N];
+                if store == Store::Continue {
+                    ones = load(simd, &c[one.first..], at_one);
+                    for n in 0..N {
+                        sums[n] = load(simd, &c[others[n].first..], at[n]);
+                    }
+                }
+                let stride = V * S::$vector::LEN;
+                let rows = others.map(|panel| &panel.values[..a.len() * stride]);
+                let rows_of_one = one.values.chunks_exact(U * S::$vector::LEN);
+                for ((p, a), b) in a.iter().enumerate().zip(rows_of_one) {
+                    let scale = S::$vector::splat(simd, *a);
+                    let b: [_; U] = vectors(simd, b);
+                    for u in 0..U {
+                        ones[u] = scale.mul_add(b[u], ones[u]);
+                    }
+                    for n in 0..N {
+                        let b: [_; V] = vectors(simd, &rows[n][p * stride..][..stride]);
+                        for v in 0..V {
+                            sums[n][v] = scale.mul_add(b[v], sums[n][v]);
                         }
-                        let stride = V * S::$vector::LEN;
-                        let rows = others.map(|panel| &panel.values[..a.len() * stride]);
-                        let rows_of_one = one.values.chunks_exact(U * S::$vector::LEN);
-                        for ((p, a), b) in a.iter().enumerate().zip(rows_of_one) {
-                            let scale = S::$vector::splat(simd, *a);
-                            let b: [_; U] = vectors(simd, b);
-                            for u in 0..U {
-                                ones[u] = scale.mul_add(b[u], ones[u]);
-                            }
-                            for n in 0..N {
-                                let b: [_; V] = vectors(simd, &rows[n][p * stride..][..stride]);
-                                for v in 0..V {
-                                    sums[n][v] = scale.mul_add(b[v], sums[n][v]);
-                                }
-                            }
-                        }
-                        finish(simd, store, one.first, &c[one.first..], at_one, &mut ones);
-                        for n in 0..N {
-                            let Panel { first, .. } = others[n];
-                            finish(simd, store, first, &c[first..], at[n], &mut sums[n]);
-                        }
-                        put(simd, ones, &mut c[one.first..], at_one);
-                        for n in 0..N {
-                            put(simd, sums[n], &mut c[others[n].first..], at[n]);
-                        }
-                    },
-                );
+                    }
+                }
+                finish(simd, store, one.first, &c[one.first..], at_one, &mut ones);
+                for n in 0..N {
+                    let Panel { first, .. } = others[n];
+                    finish(simd, store, first, &c[first..], at[n], &mut sums[n]);
+                }
+                put(simd, ones, &mut c[one.first..], at_one);
+                for n in 0..N {
+                    put(simd, sums[n], &mut c[others[n].first..], at[n]);
+                }
             }
 
             // Loops instead of `map` and `from_fn`, whose insides are not compiled for the level.

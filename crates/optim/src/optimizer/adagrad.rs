@@ -10,7 +10,7 @@ use registry::Part;
 use registry::range::{NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart};
 
@@ -47,7 +47,7 @@ impl OptimizerPart for Adagrad {
     const LEARNING_RATE: f64 = 0.1;
 
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
-        Box::new(State { keys: *self, sum: vec![T::ZERO; layout.len()] })
+        Box::new(State { keys: *self, sum: Aligned::new(T::ZERO, layout.len()) })
     }
 }
 
@@ -57,7 +57,7 @@ const BLOCK: usize = 64;
 struct State<T> {
     keys: Adagrad,
     /// Sum of squared gradients.
-    sum: Vec<T>,
+    sum: Aligned<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
