@@ -144,6 +144,14 @@ struct Panel<'a, T> {
     cols: usize,
 }
 
+impl<T> Panel<'_, T> {
+    /// Its columns of a row of C.
+    #[inline(always)]
+    fn of<'c>(&self, row: &'c [T]) -> &'c [T] {
+        &row[self.first..][..self.cols]
+    }
+}
+
 impl<'a, T> Right<'a, T> {
     #[inline(always)]
     fn panels(self, grid: Grid) -> impl Iterator<Item = Panel<'a, T>> + Clone {
@@ -226,6 +234,7 @@ macro_rules! kernel {
 
         mod $multiply {
             use std::array::from_fn;
+            use std::ops::Add;
 
             use fearless_simd::{Simd, SimdBase, SimdFloat};
 
@@ -426,7 +435,6 @@ macro_rules! kernel {
             ) {
                 let Panel { values, first, cols } = b;
                 let b = values.chunks_exact(V * S::$vector::LEN);
-                let at = places::<S, V>(cols);
                 for r in 0..R {
                     let row = r * stride;
                     prefetch(c, row);
@@ -435,7 +443,7 @@ macro_rules! kernel {
                 let mut sums = [[S::$vector::splat(simd, 0.0); V]; R];
                 if store == Store::Continue {
                     for r in 0..R {
-                        sums[r] = load(simd, &c[r * stride..], at);
+                        sums[r] = load(simd, &c[r * stride..][..cols]);
                     }
                 }
                 if a.step == 1 {
@@ -445,7 +453,7 @@ macro_rules! kernel {
                     }
                     for (p, b) in b.enumerate() {
                         prefetch(next, p * LINE);
-                        let b: [_; V] = vectors(simd, b);
+                        let b: [_; V] = load(simd, b);
                         for r in 0..R {
                             let scale = S::$vector::splat(simd, rows[r][p]);
                             for v in 0..V {
@@ -458,7 +466,7 @@ macro_rules! kernel {
                     assert!(a.row == 1 && a.first + R <= a.step);
                     for ((p, scales), b) in a.values.chunks_exact(a.step).enumerate().zip(b) {
                         prefetch(next, p * LINE);
-                        let b: [_; V] = vectors(simd, b);
+                        let b: [_; V] = load(simd, b);
                         let scales = &scales[a.first..][..R];
                         for r in 0..R {
                             let scale = S::$vector::splat(simd, scales[r]);
@@ -468,13 +476,24 @@ macro_rules! kernel {
                         }
                     }
                 }
-                // A copy, so that only it has to be in memory where this loop is not unrolled: `sums`
-                // itself would be written there at every k.
-                let mut done = sums;
+                // Loops so short that all of them are unrolled, or the sums would go through memory. All that
+                // is read of C is read before any of it is written, because two vectors may overlap.
+                match store {
+                    Store::Overwrite | Store::Continue => {}
+                    Store::Add => {
+                        for r in 0..R {
+                            sums[r] = plus(load(simd, &c[r * stride..][..cols]), sums[r]);
+                        }
+                    }
+                    Store::Bias(bias) => {
+                        let bias = load(simd, &bias[first..][..cols]);
+                        for r in 0..R {
+                            sums[r] = plus(bias, sums[r]);
+                        }
+                    }
+                }
                 for r in 0..R {
-                    let c = &mut c[r * stride..];
-                    finish(simd, store, first, c, at, &mut done[r]);
-                    put(simd, done[r], c, at);
+                    put(simd, sums[r], &mut c[r * stride..][..cols]);
                 }
             }
 
@@ -534,14 +553,12 @@ macro_rules! kernel {
                 line: Line<'_>,
             ) {
                 let Line { a, c, store } = line;
-                let at_one = places::<S, U>(one.cols);
-                let at = others.map(|panel| places::<S, V>(panel.cols));
                 let mut ones = [S::$vector::splat(simd, 0.0); U];
                 let mut sums = [[S::$vector::splat(simd, 0.0); V]; N];
                 if store == Store::Continue {
-                    ones = load(simd, &c[one.first..], at_one);
+                    ones = load(simd, one.of(c));
                     for n in 0..N {
-                        sums[n] = load(simd, &c[others[n].first..], at[n]);
+                        sums[n] = load(simd, others[n].of(c));
                     }
                 }
                 let stride = V * S::$vector::LEN;
@@ -549,90 +566,73 @@ macro_rules! kernel {
                 let rows_of_one = one.values.chunks_exact(U * S::$vector::LEN);
                 for ((p, a), b) in a.iter().enumerate().zip(rows_of_one) {
                     let scale = S::$vector::splat(simd, *a);
-                    let b: [_; U] = vectors(simd, b);
+                    let b: [_; U] = load(simd, b);
                     for u in 0..U {
                         ones[u] = scale.mul_add(b[u], ones[u]);
                     }
                     for n in 0..N {
-                        let b: [_; V] = vectors(simd, &rows[n][p * stride..][..stride]);
+                        let b: [_; V] = load(simd, &rows[n][p * stride..][..stride]);
                         for v in 0..V {
                             sums[n][v] = scale.mul_add(b[v], sums[n][v]);
                         }
                     }
                 }
-                finish(simd, store, one.first, &c[one.first..], at_one, &mut ones);
-                for n in 0..N {
-                    let Panel { first, .. } = others[n];
-                    finish(simd, store, first, &c[first..], at[n], &mut sums[n]);
+                let before = match store {
+                    Store::Overwrite | Store::Continue => None,
+                    Store::Add => Some(&*c),
+                    Store::Bias(bias) => Some(bias),
+                };
+                if let Some(before) = before {
+                    ones = plus(load(simd, one.of(before)), ones);
+                    for n in 0..N {
+                        sums[n] = plus(load(simd, others[n].of(before)), sums[n]);
+                    }
                 }
-                put(simd, ones, &mut c[one.first..], at_one);
+                put(simd, ones, &mut c[one.first..][..one.cols]);
                 for n in 0..N {
-                    put(simd, sums[n], &mut c[others[n].first..], at[n]);
+                    put(simd, sums[n], &mut c[others[n].first..][..others[n].cols]);
                 }
             }
 
             // Loops instead of `map` and `from_fn`, whose insides are not compiled for the level.
 
-            /// Where the vectors of `cols` columns begin.
+            /// The `V` vectors of a row: one after the other, but for the last, which ends where the row
+            /// does.
             #[inline(always)]
-            fn places<S: Simd, const V: usize>(cols: usize) -> [usize; V] {
-                let mut places = [0; V];
-                for v in 0..V {
-                    places[v] = (v * S::$vector::LEN).min(cols - S::$vector::LEN);
-                }
-                places
-            }
-
-            #[inline(always)]
-            fn load<S: Simd, const V: usize>(
-                simd: S,
-                from: &[$float],
-                at: [usize; V],
-            ) -> [S::$vector; V] {
+            fn load<S: Simd, const V: usize>(simd: S, row: &[$float]) -> [S::$vector; V] {
+                let width = S::$vector::LEN;
+                assert!((V - 1) * width < row.len());
                 let mut vectors = [S::$vector::splat(simd, 0.0); V];
-                for v in 0..V {
-                    vectors[v] = S::$vector::from_slice(simd, &from[at[v]..][..S::$vector::LEN]);
+                for v in 0..V - 1 {
+                    vectors[v] = S::$vector::from_slice(simd, &row[v * width..][..width]);
                 }
+                vectors[V - 1] = S::$vector::from_slice(simd, &row[row.len() - width..]);
                 vectors
             }
 
+            /// The reverse of [`load`].
             #[inline(always)]
             fn put<S: Simd, const V: usize>(
                 _simd: S,
                 vectors: [S::$vector; V],
-                to: &mut [$float],
-                at: [usize; V],
+                row: &mut [$float],
             ) {
-                for v in 0..V {
-                    vectors[v].store_slice(&mut to[at[v]..][..S::$vector::LEN]);
+                let (width, len) = (S::$vector::LEN, row.len());
+                assert!((V - 1) * width < len);
+                for v in 0..V - 1 {
+                    vectors[v].store_slice(&mut row[v * width..][..width]);
                 }
+                vectors[V - 1].store_slice(&mut row[len - width..]);
             }
 
-            /// Makes of finished sums what is to be stored. All that is read of C is read before any of
-            /// it is written, because two vectors may overlap.
+            /// `a + b`.
             #[inline(always)]
-            fn finish<S: Simd, const V: usize>(
-                simd: S,
-                store: Store<'_, $float>,
-                first: usize,
-                c: &[$float],
-                at: [usize; V],
-                sums: &mut [S::$vector; V],
-            ) {
-                let before: [_; V] = match store {
-                    Store::Overwrite | Store::Continue => return,
-                    Store::Add => load(simd, c, at),
-                    Store::Bias(bias) => load(simd, &bias[first..], at),
-                };
-                for v in 0..V {
-                    sums[v] = before[v] + sums[v];
+            fn plus<V: Copy + Add<Output = V>, const N: usize>(a: [V; N], b: [V; N]) -> [V; N] {
+                let mut sum = b;
+                for n in 0..N {
+                    sum[n] = a[n] + b[n];
                 }
-            }
-
-            /// The vectors in a row of a panel.
-            #[inline(always)]
-            fn vectors<S: Simd, const V: usize>(simd: S, row: &[$float]) -> [S::$vector; V] {
-                load(simd, row, places::<S, V>(V * S::$vector::LEN))
+                sum
             }
 
             #[inline(always)]
@@ -649,10 +649,10 @@ macro_rules! kernel {
                         if !is_transposed {
                             let from = b.chunks_exact(n).map(|b| &b[first..][..cols]);
                             match stride / W {
-                                1 => copy::<S, 1>(simd, from, cols, to),
-                                2 => copy::<S, 2>(simd, from, cols, to),
-                                3 => copy::<S, 3>(simd, from, cols, to),
-                                _ => copy::<S, 4>(simd, from, cols, to),
+                                1 => copy::<S, 1>(simd, from, to),
+                                2 => copy::<S, 2>(simd, from, to),
+                                3 => copy::<S, 3>(simd, from, to),
+                                _ => copy::<S, 4>(simd, from, to),
                             }
                             return;
                         }
@@ -679,12 +679,10 @@ macro_rules! kernel {
             fn copy<'a, S: Simd, const V: usize>(
                 simd: S,
                 from: impl Iterator<Item = &'a [$float]>,
-                cols: usize,
                 to: &mut [$float],
             ) {
-                let (at, in_row) = (places::<S, V>(cols), places::<S, V>(V * S::$vector::LEN));
                 for (to, from) in to.chunks_exact_mut(V * S::$vector::LEN).zip(from) {
-                    put::<S, V>(simd, load(simd, from, at), to, in_row);
+                    put::<S, V>(simd, load(simd, from), to);
                 }
             }
 
