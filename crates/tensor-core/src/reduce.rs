@@ -58,14 +58,17 @@ pub fn sum<T: Real>(values: &[T]) -> T {
 pub fn maximum<T: Real>(values: &[T]) -> T {
     let larger = |a: T, b: T| if a < b { b } else { a };
     let mut most = [values[0]; LANES];
+    // Unlike a sum, a maximum may see a value twice: the last block ends where the values do.
     let (blocks, tail) = values.as_chunks::<LANES>();
-    for block in blocks {
+    for block in blocks.iter().chain(values.last_chunk()) {
         for lane in 0..LANES {
             most[lane] = larger(most[lane], block[lane]);
         }
     }
-    for (most, value) in most.iter_mut().zip(tail) {
-        *most = larger(*most, *value);
+    if blocks.is_empty() {
+        for (most, value) in most.iter_mut().zip(tail) {
+            *most = larger(*most, *value);
+        }
     }
     fold(most, larger)
 }
