@@ -109,7 +109,6 @@ fn learn<T: Dtype>(
 ) -> f64 {
     model.forward(theta, window, state);
     let loss = model.loss(targets, Reduction::Sum).to_f64();
-    grads.fill(T::ZERO);
     model.backward(theta, window, grads, None);
     model.carry(state);
     loss

@@ -156,13 +156,12 @@ impl<T: Real> Tree<T> {
         &self.sums[0]
     }
 
-    /// Adds the sum of the summands `node`, which `write` overwrites zeros with.
+    /// Adds the sum of the summands `node`, which `write` writes.
     pub fn push(&mut self, node: Range<usize>, write: impl FnOnce(&mut [T])) {
         let place = self.nodes.len();
         if place == self.sums.len() {
             self.sums.push(Aligned::new(T::ZERO, self.sums[0].len()));
         }
-        self.sums[place].fill(T::ZERO);
         write(&mut self.sums[place]);
         insert(&mut self.nodes, node, |right| add_to_left(&mut self.sums, right));
     }

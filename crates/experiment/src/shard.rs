@@ -90,7 +90,7 @@ impl<T: Dtype> Shard<T> {
         self.model.loss(&window.y()[rows], reduction).to_f64()
     }
 
-    /// The reverse of [`forward`](Self::forward). Accumulates into `grads`.
+    /// The reverse of [`forward`](Self::forward). Overwrites `grads`.
     pub fn backward(&mut self, theta: &[T], window: &Window, grads: &mut [T]) {
         let rows = self.rows(window);
         self.model.backward(theta, part(window, &rows), grads, None);

@@ -45,20 +45,16 @@ impl<T: Real> DropConnect<T> {
         if self.mask.is_empty() { theta } else { &self.weights }
     }
 
-    /// Where the gradient by [`weights`](Self::weights) is to be added.
+    /// Where the gradient by [`weights`](Self::weights) is to be written.
     pub fn gradient<'a>(&'a mut self, grads: &'a mut [T]) -> &'a mut [T] {
-        if self.mask.is_empty() {
-            return grads;
-        }
-        self.gradient.fill(T::ZERO);
-        &mut self.gradient
+        if self.mask.is_empty() { grads } else { &mut self.gradient }
     }
 
-    /// Adds what was collected there to `grads`, the gradient by `theta`: that by `W ⊙ mask`, times the
+    /// Makes of what was written there `grads`, the gradient by `theta`: that by `W ⊙ mask`, times the
     /// mask.
     pub fn finish(&mut self, grads: &mut [T]) {
         for (grad, (gradient, mask)) in grads.iter_mut().zip(self.gradient.iter().zip(&self.mask)) {
-            *grad += *gradient * *mask;
+            *grad = *gradient * *mask;
         }
     }
 

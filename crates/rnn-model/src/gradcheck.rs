@@ -126,23 +126,23 @@ impl Gradient {
     /// Back-propagates so that nothing a buffer held before goes unnoticed.
     ///
     /// A window of full length comes first, of which nothing on the tape may be read later. Then
-    /// comes the window itself twice, as in training and again with the gradient by the state, into
-    /// one buffer: half of what has accumulated is the gradient. What is to be overwritten starts
-    /// as NaN.
+    /// comes the window itself twice, as in training and again with the gradient by the state: the mean
+    /// of both is the gradient. All buffers start as NaN.
     pub fn of(model: &mut Model<f64>, point: &Point) -> Self {
         let Dims { batch_size, seq_len, .. } = model.dims();
-        let mut gradient =
-            Self { theta: vec![0.0; point.theta.len()], state: vec![f64::NAN; point.state.len()] };
+        let nans = |len| vec![f64::NAN; len];
+        let mut gradient = Self { theta: nans(point.theta.len()), state: nans(point.state.len()) };
 
         let ids = (0..model.vocab_size() as u32).cycle();
         let full: Vec<u32> = ids.take(seq_len * batch_size).collect();
         let full = Point { x: full.clone(), resets: Vec::new(), y: full, ..point.clone() };
         back_propagate(model, &full, &mut gradient.theta.clone(), None);
 
+        let mut again = gradient.theta.clone();
         back_propagate(model, point, &mut gradient.theta, None);
-        back_propagate(model, point, &mut gradient.theta, Some(&mut gradient.state));
-        for value in &mut gradient.theta {
-            *value *= 0.5;
+        back_propagate(model, point, &mut again, Some(&mut gradient.state));
+        for (value, again) in gradient.theta.iter_mut().zip(again) {
+            *value = 0.5 * (*value + again);
         }
         gradient
     }

@@ -78,7 +78,7 @@ pub struct LayerWindow<'a, T> {
 /// Where a backward pass writes.
 #[derive(Debug)]
 pub struct Grads<'a, T> {
-    /// By the layer's parameters. Accumulates.
+    /// By the layer's parameters. Overwritten.
     pub theta: &'a mut [T],
     /// By the inputs, `[batch_size·steps, input_size]`. Overwritten. `None` saves the work.
     pub x: Option<ArrayViewMut2<'a, T>>,

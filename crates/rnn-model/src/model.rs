@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, add, add_column_sums, gemm, gemm_bias};
+use tensor_core::gemm::{Packed, add, column_sums, gemm, gemm_bias};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::rng::Rng;
@@ -393,8 +393,8 @@ impl<T: Real> Model<T> {
     /// Goes back through the last window, after [`loss`](Self::loss), with the same `theta` and
     /// window. Once, for it uses up the tape.
     ///
-    /// Accumulates into `grads`, laid out as `theta`. Overwrites `d_state`, laid out as the state,
-    /// with the gradient by the state before the window.
+    /// Overwrites `grads`, laid out as `theta`, and `d_state`, laid out as the state, with the gradient by
+    /// the state before the window.
     pub fn backward<'w>(
         &mut self,
         theta: &[T],
@@ -434,6 +434,10 @@ impl<T: Real> Model<T> {
 
         if let Some(size) = self.architecture.embedding_size {
             let d_w_e = &mut grads[self.w_e.clone()];
+            // Tied, they have their gradient as output weights already.
+            if !self.architecture.tied {
+                d_w_e.fill(T::ZERO);
+            }
             for (row, id) in x.iter().enumerate() {
                 add(self.d_embedded.row(row), &mut d_w_e[*id as usize * size..][..size]);
             }
@@ -448,7 +452,7 @@ impl<T: Real> Model<T> {
         let Self { layers, dlogits, dy, w_e, w_hy, b_y, rows, output_t, scratch, pool, .. } = self;
         let y = layers.last().expect("a layer").output(*rows);
         let dlogits = dlogits.view(0..*rows);
-        add_column_sums(dlogits, &mut grads[b_y.clone()]);
+        column_sums(dlogits, &mut grads[b_y.clone()]);
         if tied {
             output_t.pack(matrix(&theta[w_e.clone()], vocab_size, hidden_size), pool);
             weight_gradient(dlogits, y, &mut grads[w_e.clone()], scratch, pool);

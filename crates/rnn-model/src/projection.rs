@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::ArrayView2;
-use tensor_core::gemm::{Packed, add, gemm, gemm_bias, gemm_tn_acc};
+use tensor_core::gemm::{Packed, add, gemm, gemm_bias, gemm_tn};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::pool::Pool;
 use tensor_core::{Aligned, Real, Shape, Tensor};
@@ -93,7 +93,7 @@ impl<T: Real> Projection<T> {
         (part, norm.as_mut().map(|norm| norm.part_mut(rows)))
     }
 
-    /// The gradient by the weights, from that by `a`. Accumulates; overwrites `scratch`.
+    /// Overwrites the weights' places in `grads` with the gradient by them, from that by `a`; and `scratch`.
     pub fn weight_gradient(
         &self,
         x: Input<'_, T>,
@@ -114,6 +114,7 @@ impl<T: Real> Projection<T> {
                 let chunks = grads.chunks_mut(each * self.width).enumerate();
                 pool.each(chunks, |(chunk, grads)| {
                     let own = chunk * each..(chunk + 1) * each;
+                    grads.fill(T::ZERO);
                     for (id, da) in ids.iter().zip(da.chunks_exact(self.width)) {
                         if own.contains(&(*id as usize)) {
                             let row = (*id as usize - own.start) * self.width;
@@ -126,7 +127,7 @@ impl<T: Real> Projection<T> {
     }
 }
 
-/// `grads ← grads + xᵀ·da`, the rows in order. Overwrites `scratch`.
+/// `grads ← xᵀ·da`, the rows in order. Overwrites `scratch`.
 pub(crate) fn weight_gradient<T: Real>(
     x: ArrayView2<'_, T>,
     da: ArrayView2<'_, T>,
@@ -135,7 +136,7 @@ pub(crate) fn weight_gradient<T: Real>(
     pool: &mut Pool,
 ) {
     let _phase = enter(Phase::WeightGradients);
-    gemm_tn_acc(x, da, matrix_mut(grads, x.ncols(), da.ncols()), scratch, pool);
+    gemm_tn(x, da, matrix_mut(grads, x.ncols(), da.ncols()), scratch, pool);
 }
 
 /// What the projection of any rows of a window needs.

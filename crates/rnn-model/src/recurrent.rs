@@ -950,6 +950,8 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
         // Each lane summed its own steps; the sum over the lanes is taken in their order.
         let n_projection = projection.n_vectors();
         let (in_projection, w_hh) = (projection.n_params() - n_projection, at.w_hh.start);
+        grads.theta[in_projection..w_hh].fill(T::ZERO);
+        grads.theta[at.own.start..].fill(T::ZERO);
         for lane in 0..batch_size {
             let (d_projection, d_rest) = d_vectors.row(lane).split_at(n_projection);
             add(d_projection, &mut grads.theta[in_projection..w_hh]);

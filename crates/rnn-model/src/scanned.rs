@@ -362,6 +362,7 @@ impl<T: Real, C: ScanCell<T>> Layer<T> for Scanned<T, C> {
         }
         // Each lane summed its own steps; the sum over the lanes is taken in their order.
         let first = self.projection.n_params() - self.projection.n_vectors();
+        grads.theta[first..].fill(T::ZERO);
         for lane in 0..batch_size {
             add(d_vectors.row(lane), &mut grads.theta[first..]);
         }

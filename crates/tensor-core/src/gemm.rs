@@ -6,8 +6,7 @@
 //!
 //! Orders of summation, on which bits depend: every output is one chain of fused multiply-adds over
 //! the inner index in order. [`gemm_acc`] adds the finished sum, as min-char-rnn adds
-//! `np.dot(Whh, h)` to what the input gave, and [`gemm_bias`] adds it to the bias; in
-//! [`gemm_tn_acc`] the chain starts at what is there.
+//! `np.dot(Whh, h)` to what the input gave, and [`gemm_bias`] adds it to the bias.
 
 use std::ops::Range;
 
@@ -193,18 +192,18 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// Rows of B that [`gemm_tn_acc`] lays out at a time, of at most [`COLS`] columns: few enough to stay in
+/// Rows of B that [`gemm_tn`] lays out at a time, of at most [`COLS`] columns: few enough to stay in
 /// a cache while all rows of C take them up. Miri has no time for so many.
 const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
 const COLS: usize = 2 * BLOCK;
 
-/// `C ← C + Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Every chain starts at `C`.
-/// Overwrites `scratch`, which grows as it is needed.
+/// `C ← Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Overwrites `C`, and `scratch`, which grows as it
+/// is needed.
 ///
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
 #[track_caller]
-pub fn gemm_tn_acc<T: Real>(
+pub fn gemm_tn<T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
     mut c: ArrayViewMut2<'_, T>,
@@ -223,6 +222,10 @@ pub fn gemm_tn_acc<T: Real>(
     if m == 0 || n == 0 {
         return;
     }
+    if a.is_empty() {
+        c.fill(T::ZERO);
+        return;
+    }
     let (a, b) = ((flat(&a, "A"), m), (flat(&b, "B"), n));
     // Each thread lays out its columns of B and no others, in whole vectors: what one has written is
     // slow to reach for another.
@@ -234,7 +237,7 @@ pub fn gemm_tn_acc<T: Real>(
     pool.each(parts.enumerate(), |(part, (mut c, scratch))| {
         let (b_block, c_block) = scratch.split_at_mut(rows * cols);
         for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
-            add_columns(a, b, part * each + block * cols, c, b_block, c_block);
+            columns(a, b, part * each + block * cols, c, b_block, c_block);
         }
     });
 }
@@ -242,9 +245,9 @@ pub fn gemm_tn_acc<T: Real>(
 /// Columns of the widest vector.
 const WHOLE: usize = 16;
 
-/// Adds those columns of `Aᵀ·B` that begin at `first`, as many as `c` has. Rows of A are `m` long, those
-/// of B `n`. Overwrites the blocks.
-fn add_columns<T: Real>(
+/// Those columns of `Aᵀ·B` that begin at `first`, as many as `c` has. Rows of A are `m` long, those of B
+/// `n`. Overwrites all the rest.
+fn columns<T: Real>(
     (a, m): (&[T], usize),
     (b, n): (&[T], usize),
     first: usize,
@@ -253,15 +256,10 @@ fn add_columns<T: Real>(
     c_block: &mut [T],
 ) {
     let (grid, cols) = (T::grid(), c.ncols());
-    // Columns among others are not a slice that is theirs alone, so the kernel gets a copy: one for all
-    // rows of A and B.
+    // Columns among others are not a slice that is theirs alone, so the kernel gets one and it is copied
+    // when all rows of A and B are through.
     let is_whole = c.is_standard_layout();
-    if !is_whole {
-        for (block, c) in c_block.chunks_exact_mut(cols).zip(c.rows()) {
-            block.copy_from_slice(c.to_slice().expect("rows are contiguous"));
-        }
-    }
-    for (a, b) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)) {
+    for (block, (a, b)) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)).enumerate() {
         let k = b.len() / n;
         for (place, cols) in grid.panels(cols) {
             let to = &mut b_block[place * k..][..k * grid.stride(cols)];
@@ -273,12 +271,12 @@ fn add_columns<T: Real>(
             rows: m,
             c: c.as_slice_mut().unwrap_or(c_block),
             stride: cols,
-            store: Store::Continue,
+            store: if block == 0 { Store::Overwrite } else { Store::Continue },
         });
     }
     if !is_whole {
         for (block, mut c) in c_block.chunks_exact(cols).zip(c.rows_mut()) {
-            c.as_slice_mut().expect("as before").copy_from_slice(block);
+            c.as_slice_mut().expect("rows are contiguous").copy_from_slice(block);
         }
     }
 }
@@ -288,16 +286,17 @@ fn flat<'a, T>(matrix: &ArrayView2<'a, T>, name: &str) -> &'a [T] {
     matrix.to_slice().unwrap_or_else(|| panic!("{name} {:?} is not contiguous", matrix.dim()))
 }
 
-/// `out[j] ← out[j] + Σ_i A[i, j]`, the rows in order. Accumulates into `out`.
+/// `out[j] ← Σ_i A[i, j]`, the rows in order. Overwrites `out`.
 ///
 /// # Panics
 /// If `out` is not as long as a row, or `a` not contiguous.
 #[track_caller]
-pub fn add_column_sums<T: Real>(a: ArrayView2<'_, T>, out: &mut [T]) {
+pub fn column_sums<T: Real>(a: ArrayView2<'_, T>, out: &mut [T]) {
     assert_eq!(a.ncols(), out.len(), "column sums of {:?} into {}", a.dim(), out.len());
     T::vectorized(
         #[inline(always)]
         || {
+            out.fill(T::ZERO);
             for row in flat(&a, "A").chunks_exact(out.len()) {
                 for (out, value) in out.iter_mut().zip(row) {
                     *out += *value;
@@ -436,10 +435,10 @@ mod tests {
             gemm(a.view(), &by_columns, out.view_mut());
             prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
 
-            let mut out = c.clone();
+            let mut out = Array2::from_elem((m, n), f64::NAN);
             let mut scratch = Aligned::default();
-            gemm_tn_acc(transposed(&a).view(), b.view(), out.view_mut(), &mut scratch, &mut Pool::new(2));
-            prop_assert_eq!(&out, &naive(a.view(), b.view(), &c));
+            gemm_tn(transposed(&a).view(), b.view(), out.view_mut(), &mut scratch, &mut Pool::new(2));
+            prop_assert_eq!(&out, &naive(a.view(), b.view(), &zero));
         }
 
         #[test]
@@ -518,16 +517,18 @@ mod tests {
             [(53, more, 300), (5, 30, 2 * COLS + 9), (49, 2 * BLOCK + 8, 5), (150, more, 40)]
         };
         for (m, k, n) in shapes {
-            let (a, b, c) = (integers(m, k, 1), integers(k, n, 2), integers(m, n, 3));
-            let (at, expected) = (transposed(&a), naive(a.view(), b.view(), &c));
+            let (a, b) = (integers(m, k, 1), integers(k, n, 2));
+            let expected = naive(a.view(), b.view(), &Array2::zeros((m, n)));
             for threads in [1, 3] {
-                let (mut out, mut pool) = (c.clone(), Pool::new(threads));
-                gemm_tn_acc(at.view(), b.view(), out.view_mut(), &mut scratch, &mut pool);
+                let (mut out, mut pool) = (Array2::from_elem((m, n), f64::NAN), Pool::new(threads));
+                let at = transposed(&a);
+                gemm_tn(at.view(), b.view(), out.view_mut(), &mut scratch, &mut pool);
                 assert_eq!(out, expected);
             }
+            let c = integers(m, n, 3);
             let mut out = c.clone();
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());
-            assert_eq!(out, expected);
+            assert_eq!(out, expected + c);
         }
     }
 
@@ -583,10 +584,10 @@ mod tests {
     }
 
     #[test]
-    fn column_sums_accumulate() {
-        let mut out = [1.0, 10.0];
-        add_column_sums(Array2::from(vec![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).view(), &mut out);
-        assert_eq!(out, [10.0, 22.0]);
+    fn column_sums_overwrite() {
+        let mut out = [f64::NAN; 2];
+        column_sums(Array2::from(vec![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).view(), &mut out);
+        assert_eq!(out, [9.0, 12.0]);
     }
 
     #[test]

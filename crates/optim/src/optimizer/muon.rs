@@ -31,7 +31,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::gemm::{Packed, TILE, gemm, gemm_tn_acc};
+use tensor_core::gemm::{Packed, TILE, gemm, gemm_tn};
 use tensor_core::pool::Pool;
 use tensor_core::reduce::norm;
 use tensor_core::{Aligned, Layout, Real, Shape};
@@ -249,8 +249,7 @@ impl<T: Real> Workspace<T> {
             packed.pack_transposed(view(x, rows), pool);
             product(x, packed, gram, rows, pool);
         } else {
-            gram.fill(T::ZERO);
-            gemm_tn_acc(view(x, rows), view(x, rows), view_mut(gram, short), scratch, pool);
+            gemm_tn(view(x, rows), view(x, rows), view_mut(gram, short), scratch, pool);
         }
         for iteration in 1..=ITERATIONS {
             packed.pack(view(gram, short), pool);

@@ -30,7 +30,7 @@ fn no_output_has_a_gradient_by_a_later_input_another_lane_or_what_was_before_a_r
             // What is overwritten starts as NaN, which is no zero.
             let mut dx = Array2::from_elem(x.dim(), f64::NAN);
             let mut d_state = vec![f64::NAN; state.len()];
-            let mut d_theta = vec![0.0; theta.len()];
+            let mut d_theta = vec![f64::NAN; theta.len()];
             let grads =
                 Grads { theta: &mut d_theta, x: Some(dx.view_mut()), state: Some(&mut d_state) };
             layer.backward(&theta, window, dy.view(), grads, &mut pool);

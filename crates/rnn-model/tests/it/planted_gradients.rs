@@ -55,8 +55,8 @@ enum Bug {
     InputGradientLost,
     /// The gradient by the inputs is added to what was there.
     InputGradientAdded,
-    /// Gradients are overwritten instead of accumulated.
-    Overwritten,
+    /// Gradients are added to what was there.
+    Added,
     /// The gradient starts where that of the window before ended.
     LeftOver,
     /// The bias sums over all steps there is room for, also those of an earlier, longer window.
@@ -110,7 +110,7 @@ const IN_THE_LAYER: &[(Bug, &[&str])] = &[
     (Bug::LanesMixed, RECURRENT),
     (Bug::InputGradientLost, RECURRENT),
     (Bug::InputGradientAdded, RECURRENT),
-    (Bug::Overwritten, &["b_h", "w_hh", "w_xh"]),
+    (Bug::Added, &["b_h", "w_hh", "w_xh"]),
     (Bug::LeftOver, RECURRENT),
     (Bug::StaleTape, &["b_h"]),
     // Where the gradient by the state is asked for, it is right.
@@ -306,10 +306,9 @@ impl Layer<f64> for Wrapped {
         for (at, dy) in masked.indexed_iter_mut() {
             *dy *= self.around.mask_back(at);
         }
-        let Grads { theta: into, x: mut dx, state } = grads;
-        let mut d_theta = vec![0.0; theta.len()];
+        let Grads { theta: d_theta, x: mut dx, state } = grads;
         let x = dx.as_mut().map(|dx| dx.view_mut());
-        let grads = Grads { theta: &mut d_theta, x, state };
+        let grads = Grads { theta: &mut *d_theta, x, state };
         self.layer.backward(theta, window, masked.view(), grads, pool);
 
         if let (Around::ResidualForgotten, Some(mut dx)) = (self.around, dx) {
@@ -320,9 +319,6 @@ impl Layer<f64> for Wrapped {
             let first = &mut d_theta[..self.layer.tensors()[0].shape.len()];
             let largest = first.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs()));
             *largest.expect("entries") *= 1.0 + 1e-6;
-        }
-        for (into, grad) in into.iter_mut().zip(d_theta) {
-            *into += grad;
         }
     }
 }
@@ -793,7 +789,7 @@ impl Layer<f64> for Plain {
             _ => {}
         }
         for (out, grad) in grads.theta.iter_mut().zip([d_w_xh, d_b_h, d_w_hh, d_h_0].concat()) {
-            *out = if bug == Bug::Overwritten { grad } else { *out + grad };
+            *out = if bug == Bug::Added { *out + grad } else { grad };
         }
         if let Some(mut out) = grads.x {
             match bug {

@@ -115,7 +115,7 @@ fn check(cell: &str, [layers, vocab_size, hidden_size, seq_len, batch_size]: [us
     model.carry(&mut state);
     close("final state", &state, &states("hn", "cn"));
 
-    let mut grads = vec![0.0; theta.len()];
+    let mut grads = vec![f64::NAN; theta.len()];
     model.backward(&theta, &x, &mut grads, None);
     for tensor in state_dict::export(model.layout(), &grads) {
         let (shape, expected) = reference.get(&format!("grad.{}", tensor.name));

@@ -161,7 +161,7 @@ fn threads_change_no_bit<T: Real>(
         let text = Text::random(&model, case, seed);
         let found = read(&mut model, &text.theta, text.window(), &text.state);
         model.loss(&text.x, Reduction::Mean);
-        let mut grads = vec![T::ZERO; text.theta.len()];
+        let mut grads = vec![T::from_f64(f64::NAN); text.theta.len()];
         let mut d_state = model.zero_state();
         model.backward(&text.theta, text.window(), &mut grads, Some(&mut d_state));
         grads.extend(d_state);
