@@ -44,7 +44,7 @@ macro_rules! blocks {
         blocks!(of 1, len, first, $at, $block);
     }};
     (of $units:literal, $len:ident, $first:ident, $at:ident, $block:block) => {
-        while $first + $units <= $len {
+        while $units <= $len - $first {
             let $at = $crate::units::At::<$units> { first: $first };
             $block
             $first += $units;
