@@ -95,6 +95,10 @@ pub fn cases() -> Vec<Case> {
             with_options.extend(bases.map(|base| with(base, &[*first, *second])));
         }
     }
+    // A layer hands a cell sixteen units at a time, then four, then one: with 21 it does all three.
+    let architecture = Architecture { vocab_size: 3, ..PLAIN.architecture };
+    let wide = Case { architecture, hidden_size: 21, batch_size: 2, seq_len: 4, steps: 4, ..PLAIN };
+    with_options.extend([wide, with(wide, &[|case| case.options.layer_norm = true])]);
     for case in with_options {
         if !cases.contains(&case) {
             cases.push(case);
