@@ -202,6 +202,10 @@ pub(crate) const ROW_BLOCK: usize = 16 * ROWS;
 /// still when the next tile reads them again. Miri has no time for so many.
 pub(crate) const DEPTH: usize = if cfg!(miri) { 16 } else { 512 };
 
+/// Steps of a tile's chains that are taken at a turn: what counts and compares would take the place of
+/// multiply-adds if it came at every step.
+const TURN: usize = 4;
+
 macro_rules! kernel {
     ($multiply:ident, $pack:ident, $float:ident, $vector:ident) => {
         /// [`plain`] with vectors.
@@ -241,8 +245,8 @@ macro_rules! kernel {
             use crate::prefetch::prefetch;
 
             use super::{
-                DEPTH, Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, WIDEST,
-                plain, plain_pack,
+                DEPTH, Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, TURN,
+                WIDEST, plain, plain_pack,
             };
 
             /// Values in a line of a cache.
@@ -433,8 +437,7 @@ macro_rules! kernel {
                 stride: usize,
                 store: Store<'_, $float>,
             ) {
-                let Panel { values, first, cols } = b;
-                let b = values.chunks_exact(V * S::$vector::LEN);
+                let Panel { values: b, first, cols } = b;
                 for r in 0..R {
                     let row = r * stride;
                     prefetch(c, row);
@@ -447,23 +450,21 @@ macro_rules! kernel {
                     }
                 }
                 if a.step == 1 {
+                    let k = b.len() / (V * S::$vector::LEN);
                     let mut rows = [&a.values[..0]; R];
                     for r in 0..R {
-                        rows[r] = &a.values[(a.first + r) * a.row..][..b.len()];
+                        rows[r] = &a.values[(a.first + r) * a.row..][..k];
                     }
-                    for (p, b) in b.enumerate() {
-                        prefetch(next, p * LINE);
-                        let b: [_; V] = load(simd, b);
-                        for r in 0..R {
-                            let scale = S::$vector::splat(simd, rows[r][p]);
-                            for v in 0..V {
-                                sums[r][v] = scale.mul_add(b[v], sums[r][v]);
-                            }
-                        }
+                    for turn in 0..k / TURN {
+                        steps::<S, R, V, TURN>(simd, rows, b, next, turn * TURN, &mut sums);
+                    }
+                    for p in k / TURN * TURN..k {
+                        steps::<S, R, V, 1>(simd, rows, b, next, p, &mut sums);
                     }
                 } else {
                     // Columns of A: what a tile needs at one step lies side by side.
                     assert!(a.row == 1 && a.first + R <= a.step);
+                    let b = b.chunks_exact(V * S::$vector::LEN);
                     for ((p, scales), b) in a.values.chunks_exact(a.step).enumerate().zip(b) {
                         prefetch(next, p * LINE);
                         let b: [_; V] = load(simd, b);
@@ -494,6 +495,34 @@ macro_rules! kernel {
                 }
                 for r in 0..R {
                     put(simd, sums[r], &mut c[r * stride..][..cols]);
+                }
+            }
+
+            /// `P` steps of a tile's chains, from step `first` on.
+            #[inline(always)]
+            fn steps<S: Simd, const R: usize, const V: usize, const P: usize>(
+                simd: S,
+                rows: [&[$float]; R],
+                b: &[$float],
+                next: &[$float],
+                first: usize,
+                sums: &mut [[S::$vector; V]; R],
+            ) {
+                let width = V * S::$vector::LEN;
+                let b = &b[first * width..][..P * width];
+                let mut scales = [&rows[0][..0]; R];
+                for r in 0..R {
+                    scales[r] = &rows[r][first..][..P];
+                }
+                for p in 0..P {
+                    prefetch(next, (first + p) * LINE);
+                    let b: [_; V] = load(simd, &b[p * width..][..width]);
+                    for r in 0..R {
+                        let scale = S::$vector::splat(simd, scales[r][p]);
+                        for v in 0..V {
+                            sums[r][v] = scale.mul_add(b[v], sums[r][v]);
+                        }
+                    }
                 }
             }
 
