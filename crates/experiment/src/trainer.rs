@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use data_io::{Reader, TensorFile, Window, WindowRule, Windows};
-use optim::{Optimizer, Schedule, Transform, Verdict, WarmUp};
+use optim::{Optimizer, Schedule, Transform, Update, Verdict, WarmUp};
 use rnn_model::{Generator, Model, Sampler};
 use tensor_core::phase::{Phase, enter};
 use tensor_core::reduce::{all_finite, norm};
@@ -197,9 +197,13 @@ impl<'e, T: Dtype> Trainer<'e, T> {
                 return Err(diverged(format!("the gradient of `{name}`")));
             }
             (Verdict::Step, None) => {
-                let (theta, grads) = (&mut self.theta, self.grads.total());
-                let pool = self.shards[0].pool();
-                self.optimizer.update_with(step, learning_rate, theta, grads, pool);
+                self.optimizer.update(Update {
+                    step,
+                    learning_rate,
+                    params: &mut self.theta,
+                    grads: self.grads.total(),
+                    pool: self.shards[0].pool(),
+                });
                 self.take_average(step);
                 if !self.is_finite() {
                     let tensor = self.not_finite(&self.theta).or(self.not_finite(&self.average));

@@ -9,6 +9,6 @@ pub mod optimizer;
 pub mod schedule;
 pub mod transform;
 
-pub use optimizer::{BuildOptimizer, Optimizer, OptimizerPart, builtin_optimizers};
+pub use optimizer::{BuildOptimizer, Optimizer, OptimizerPart, Reach, Update, builtin_optimizers};
 pub use schedule::{BuildSchedule, Schedule, WarmUp, builtin_schedules};
 pub use transform::{BuildTransform, Transform, TransformPart, Verdict, builtin_transforms};

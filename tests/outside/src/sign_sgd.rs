@@ -3,7 +3,7 @@
 //! Bernstein, Wang, Azizzadenesheli & Anandkumar, "signSGD: compressed optimisation for non-convex
 //! problems", ICML 2018; with momentum it is the paper's Signum.
 
-use optim::{Optimizer, OptimizerPart};
+use optim::{Optimizer, OptimizerPart, Reach, Update};
 use registry::Part;
 use registry::range::Fraction;
 use schemars::JsonSchema;
@@ -42,18 +42,20 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
-        let lr = T::from_f64(learning_rate);
+    fn update(&mut self, update: Update<'_, T>) {
+        let lr = T::from_f64(update.learning_rate);
         let keep = T::from_f64(self.keys.momentum.get());
         let take = T::from_f64(1.0 - self.keys.momentum.get());
-        for ((p, g), u) in params.iter_mut().zip(grads).zip(&mut self.average) {
-            *u = keep * *u + take * *g;
-            if T::ZERO < *u {
-                *p -= lr;
-            } else if *u < T::ZERO {
-                *p += lr;
-            }
-        }
+        update.each_entry(
+            Reach::All,
+            [&mut self.average],
+            #[inline(always)]
+            |p, g, [u]| {
+                let u = keep * u + take * g;
+                let step = if T::ZERO < u { lr } else { T::ZERO };
+                (p - if u < T::ZERO { -lr } else { step }, [u])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

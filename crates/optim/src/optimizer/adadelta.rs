@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `adadelta`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -63,18 +63,23 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let Adadelta { rho, eps, weight_decay } = self.keys;
-        let (lr, eps) = (T::from_f64(learning_rate), T::from_f64(eps.get()));
+        let (lr, eps) = (T::from_f64(update.learning_rate), T::from_f64(eps.get()));
         let (keep, take) = (T::from_f64(rho.get()), T::from_f64(1.0 - rho.get()));
         let decay = T::from_f64(weight_decay.get());
-        for (((p, g), v), w) in params.iter_mut().zip(grads).zip(&mut self.v).zip(&mut self.w) {
-            let g = *g + decay * *p;
-            *v = keep * *v + take * g * g;
-            let d = g * ((*w + eps).sqrt() / (*v + eps).sqrt());
-            *w = keep * *w + take * d * d;
-            *p -= lr * d;
-        }
+        update.each_entry(
+            Reach::All,
+            [&mut self.v, &mut self.w],
+            #[inline(always)]
+            |p, g, [v, w]| {
+                let g = g + decay * p;
+                let v = keep * v + take * g * g;
+                let d = g * ((w + eps).sqrt() / (v + eps).sqrt());
+                let w = keep * w + take * d * d;
+                (p - lr * d, [v, w])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Aligned, Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `adagrad`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -51,9 +51,6 @@ impl OptimizerPart for Adagrad {
     }
 }
 
-/// Entries that are looked at together.
-const BLOCK: usize = 64;
-
 struct State<T> {
     keys: Adagrad,
     /// Sum of squared gradients.
@@ -61,23 +58,26 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
-        let (lr, eps) = (T::from_f64(learning_rate), T::from_f64(self.keys.eps.get()));
-        if self.keys.eps_inside_root {
-            self.descend(
-                params,
-                grads,
-                #[inline(always)]
-                move |g, s| (lr * g).over_sqrt(s + eps),
-            );
-        } else {
-            self.descend(
-                params,
-                grads,
-                #[inline(always)]
-                move |g, s| lr * g / (s.sqrt() + eps),
-            );
-        }
+    fn update(&mut self, update: Update<'_, T>) {
+        let Adagrad { eps, eps_inside_root, weight_decay } = self.keys;
+        let (lr, eps) = (T::from_f64(update.learning_rate), T::from_f64(eps.get()));
+        let reach = if weight_decay.get() == 0.0 { Reach::WithGradient } else { Reach::All };
+        let decay = T::from_f64(weight_decay.get());
+        update.each_entry(
+            reach,
+            [&mut self.sum],
+            #[inline(always)]
+            |p, g, [s]| {
+                let g = g + decay * p;
+                let s = s + g * g;
+                let step = if eps_inside_root {
+                    (lr * g).over_sqrt(s + eps)
+                } else {
+                    lr * g / (s.sqrt() + eps)
+                };
+                (p - step, [s])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
@@ -85,46 +85,10 @@ impl<T: Real> Optimizer<T> for State<T> {
     }
 }
 
-impl<T: Real> State<T> {
-    /// Moves each parameter by a `step` made of its gradient and of the sum of its squares.
-    fn descend(&mut self, params: &mut [T], grads: &[T], step: impl Fn(T, T) -> T + Copy) {
-        let decay = T::from_f64(self.keys.weight_decay.get());
-        // The rows of characters that a window did not have get no gradient. Nothing would change.
-        let may_skip = self.keys.weight_decay.get() == 0.0;
-        let (p, end_of_p) = params.as_chunks_mut::<BLOCK>();
-        let (g, end_of_g) = grads.as_chunks::<BLOCK>();
-        let (s, end_of_s) = self.sum.as_chunks_mut::<BLOCK>();
-        T::vectorized(
-            #[inline(always)]
-            || {
-                for ((p, g), s) in p.iter_mut().zip(g).zip(s) {
-                    if may_skip && g.iter().fold(true, |zero, g| zero & (*g == T::ZERO)) {
-                        continue;
-                    }
-                    // Copies are known not to overlap.
-                    let (mut moved, mut sum) = (*p, *s);
-                    entries(&mut moved, g, &mut sum, decay, step);
-                    (*p, *s) = (moved, sum);
-                }
-                entries(end_of_p, end_of_g, end_of_s, decay, step);
-            },
-        );
-    }
-}
-
-/// Entry by entry, [`State::descend`].
-#[inline(always)]
-fn entries<T: Real>(p: &mut [T], g: &[T], s: &mut [T], decay: T, step: impl Fn(T, T) -> T) {
-    for ((p, g), s) in p.iter_mut().zip(g).zip(s) {
-        let g = *g + decay * *p;
-        *s += g * g;
-        *p -= step(g, *s);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tensor_core::Shape;
+    use tensor_core::pool::Pool;
 
     use super::*;
     use crate::optimizer::probe::trajectory;
@@ -146,7 +110,13 @@ mod tests {
         layout.push(None, [("b", Shape::Vector(3))]);
         let mut optimizer = keys.optimizer::<f32>(&layout);
         let (mut params, grads) = ([2.0, 2.0, 2.0_f32], [0.0, 0.3, -7.0_f32]);
-        optimizer.update(1, 0.1, &mut params, &grads);
+        optimizer.update(Update {
+            step: 1,
+            learning_rate: 0.1,
+            params: &mut params,
+            grads: &grads,
+            pool: &mut Pool::default(),
+        });
         // g / √g² is one.
         assert_eq!(params[0], 2.0);
         for (param, exact) in params[1..].iter().zip([1.9_f32, 2.1]) {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `adam`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -60,17 +60,17 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let Adam { betas, eps, weight_decay } = self.keys;
         let decay = T::from_f64(weight_decay.get());
-        let rule = AdamStep::new(step, learning_rate, betas, eps);
-        let averages = self.m.iter_mut().zip(&mut self.v);
-        T::vectorized(
+        let rule = AdamStep::new(update.step, update.learning_rate, betas, eps);
+        update.each_entry(
+            Reach::All,
+            [&mut self.m, &mut self.v],
             #[inline(always)]
-            || {
-                for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(averages) {
-                    *p -= rule.descent(*g + decay * *p, m, v);
-                }
+            |p, g, [m, v]| {
+                let (descent, averages) = rule.descent(g + decay * p, [m, v]);
+                (p - descent, averages)
             },
         );
     }
@@ -108,12 +108,12 @@ impl<T: Real> AdamStep<T> {
         }
     }
 
-    /// Takes `g` into both averages of an entry, and returns what the entry goes down by.
+    /// What an entry goes down by, and both averages with `g` taken in.
     #[inline(always)]
-    pub(super) fn descent(&self, g: T, m: &mut T, v: &mut T) -> T {
-        *m = self.keep_m * *m + self.take_m * g;
-        *v = self.keep_v * *v + self.take_v * g * g;
-        self.lr * *m / (v.sqrt() / self.v_root + self.eps)
+    pub(super) fn descent(&self, g: T, [m, v]: [T; 2]) -> (T, [T; 2]) {
+        let m = self.keep_m * m + self.take_m * g;
+        let v = self.keep_v * v + self.take_v * g * g;
+        (self.lr * m / (v.sqrt() / self.v_root + self.eps), [m, v])
     }
 }
 

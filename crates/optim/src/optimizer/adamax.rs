@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `adamax`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -63,20 +63,25 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let [beta1, beta2] = self.keys.betas.map(Fraction::get);
-        let lr = T::from_f64(learning_rate / (1.0 - libm::pow(beta1, step as f64)));
+        let lr = T::from_f64(update.learning_rate / (1.0 - libm::pow(beta1, update.step as f64)));
         let (keep_m, take_m) = (T::from_f64(beta1), T::from_f64(1.0 - beta1));
         let keep_u = T::from_f64(beta2);
         let eps = T::from_f64(self.keys.eps.get());
         let decay = T::from_f64(self.keys.weight_decay.get());
-        for (((p, g), m), u) in params.iter_mut().zip(grads).zip(&mut self.m).zip(&mut self.u) {
-            let g = *g + decay * *p;
-            *m = keep_m * *m + take_m * g;
-            let (kept, found) = (keep_u * *u, if g < T::ZERO { -g } else { g } + eps);
-            *u = if found < kept { kept } else { found };
-            *p -= lr * *m / *u;
-        }
+        update.each_entry(
+            Reach::All,
+            [&mut self.m, &mut self.u],
+            #[inline(always)]
+            |p, g, [m, u]| {
+                let g = g + decay * p;
+                let m = keep_m * m + take_m * g;
+                let (kept, found) = (keep_u * u, if g < T::ZERO { -g } else { g } + eps);
+                let u = if found < kept { kept } else { found };
+                (p - lr * m / u, [m, u])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
 use super::adam::AdamStep;
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `adamw`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -60,17 +60,17 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let AdamW { betas, eps, weight_decay } = self.keys;
-        let keep = T::from_f64(1.0 - learning_rate * weight_decay.get());
-        let rule = AdamStep::new(step, learning_rate, betas, eps);
-        let averages = self.m.iter_mut().zip(&mut self.v);
-        T::vectorized(
+        let keep = T::from_f64(1.0 - update.learning_rate * weight_decay.get());
+        let rule = AdamStep::new(update.step, update.learning_rate, betas, eps);
+        update.each_entry(
+            Reach::All,
+            [&mut self.m, &mut self.v],
             #[inline(always)]
-            || {
-                for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(averages) {
-                    *p = keep * *p - rule.descent(*g, m, v);
-                }
+            |p, g, [m, v]| {
+                let (descent, averages) = rule.descent(g, [m, v]);
+                (keep * p - descent, averages)
             },
         );
     }

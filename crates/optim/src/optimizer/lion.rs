@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `lion`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -53,16 +53,18 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let [beta1, beta2] = self.keys.betas.map(Fraction::get);
-        let lr = T::from_f64(learning_rate);
-        let keep = T::from_f64(1.0 - learning_rate * self.keys.weight_decay.get());
+        let lr = T::from_f64(update.learning_rate);
+        let keep = T::from_f64(1.0 - update.learning_rate * self.keys.weight_decay.get());
         let (mix_m, mix_g) = (T::from_f64(beta1), T::from_f64(1.0 - beta1));
         let (keep_m, take_m) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
-        for ((p, g), m) in params.iter_mut().zip(grads).zip(&mut self.m) {
-            *p = keep * *p - lr * sign(mix_m * *m + mix_g * *g);
-            *m = keep_m * *m + take_m * *g;
-        }
+        update.each_entry(
+            Reach::All,
+            [&mut self.m],
+            #[inline(always)]
+            |p, g, [m]| (keep * p - lr * sign(mix_m * m + mix_g * g), [keep_m * m + take_m * g]),
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {
@@ -71,7 +73,7 @@ impl<T: Real> Optimizer<T> for State<T> {
 }
 
 /// -1, 0 or 1, and NaN for NaN, so that one is not lost here.
-#[inline]
+#[inline(always)]
 fn sign<T: Real>(value: T) -> T {
     if T::ZERO < value {
         T::ONE

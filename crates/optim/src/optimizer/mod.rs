@@ -5,6 +5,7 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod adamw;
+mod each_entry;
 mod lion;
 mod muon;
 mod nadam;
@@ -23,6 +24,7 @@ pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamax::AdaMax;
 pub use adamw::AdamW;
+pub use each_entry::Reach;
 pub use lion::Lion;
 pub use muon::{AdjustLr, Muon};
 pub use nadam::NAdam;
@@ -30,23 +32,25 @@ pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
+/// What an optimizer is given for one step.
+#[derive(Debug)]
+pub struct Update<'a, T> {
+    /// Counts from 1.
+    pub step: u64,
+    /// That of this step.
+    pub learning_rate: f64,
+    /// Overwritten. Laid out as the optimizer was built for.
+    pub params: &'a mut [T],
+    /// Laid out alike.
+    pub grads: &'a [T],
+    /// Threads for who computes much.
+    pub pool: &'a mut Pool,
+}
+
 /// A rule that moves parameters by their gradients.
 pub trait Optimizer<T: Real>: Send {
-    /// Takes one step. `step` counts from 1, `params` is overwritten, and both slices are laid out
-    /// as the optimizer was built for. Allocates nothing.
-    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]);
-
-    /// The same step, with threads for an optimizer that computes much. No bit depends on their number.
-    fn update_with(
-        &mut self,
-        step: u64,
-        learning_rate: f64,
-        params: &mut [T],
-        grads: &[T],
-        _pool: &mut Pool,
-    ) {
-        self.update(step, learning_rate, params, grads);
-    }
+    /// Takes one step. Allocates nothing. No bit depends on the number of threads.
+    fn update(&mut self, update: Update<'_, T>);
 
     /// Everything that has to survive a restart, by name, in slices of fixed length.
     fn state(&mut self) -> Vec<(&'static str, &mut [T])>;

@@ -37,7 +37,7 @@ use tensor_core::reduce::norm;
 use tensor_core::{Aligned, Layout, Real, Shape};
 
 use super::adam::AdamStep;
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Update};
 
 /// `a`, `b` and `c`.
 const QUINTIC: [f64; 3] = [3.4445, -4.7750, 2.0315];
@@ -139,18 +139,8 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
-        self.update_with(step, learning_rate, params, grads, &mut Pool::default());
-    }
-
-    fn update_with(
-        &mut self,
-        step: u64,
-        learning_rate: f64,
-        params: &mut [T],
-        grads: &[T],
-        pool: &mut Pool,
-    ) {
+    fn update(&mut self, update: Update<'_, T>) {
+        let Update { step, learning_rate, params, grads, pool } = update;
         let Muon { momentum: beta, nesterov, adjust_lr_fn, betas, eps, weight_decay } = self.keys;
         let keep = T::from_f64(1.0 - learning_rate * weight_decay.get());
         let (keep_m, take_m) = (T::from_f64(beta.get()), T::from_f64(1.0 - beta.get()));
@@ -176,7 +166,9 @@ impl<T: Real> Optimizer<T> for State<T> {
                 }
                 Shape::Vector(_) => {
                     for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(&mut others) {
-                        *p = keep * *p - adam.descent(*g, m, v);
+                        let (descent, averages) = adam.descent(*g, [*m, *v]);
+                        *p = keep * *p - descent;
+                        [*m, *v] = averages;
                     }
                 }
             }
@@ -385,10 +377,22 @@ mod tests {
         layout.push(None, [("a", Shape::Matrix(3, 4)), ("b", Shape::Matrix(2, 2))]);
         let (mut both, mut alone) = (vec![1.0; 16], vec![1.0; 4]);
         let grads: Vec<f64> = (0..16).map(|i| f64::from(i * 7 % 5) - 1.7).collect();
-        Muon::default().optimizer(&layout).update(1, 0.1, &mut both, &grads);
+        Muon::default().optimizer(&layout).update(Update {
+            step: 1,
+            learning_rate: 0.1,
+            params: &mut both,
+            grads: &grads,
+            pool: &mut Pool::default(),
+        });
         let mut layout = Layout::default();
         layout.push(None, [("b", Shape::Matrix(2, 2))]);
-        Muon::default().optimizer(&layout).update(1, 0.1, &mut alone, &grads[12..]);
+        Muon::default().optimizer(&layout).update(Update {
+            step: 1,
+            learning_rate: 0.1,
+            params: &mut alone,
+            grads: &grads[12..],
+            pool: &mut Pool::default(),
+        });
         assert_eq!(both[12..], alone);
     }
 
@@ -398,7 +402,13 @@ mod tests {
         layout.push(None, [("w", Shape::Matrix(2, 3)), ("b", Shape::Vector(4))]);
         let keys = Muon { momentum: Fraction::new(0.75), ..Muon::default() };
         let mut optimizer = keys.optimizer::<f64>(&layout);
-        optimizer.update(1, 0.1, &mut [0.5; 10], &[8.0; 10]);
+        optimizer.update(Update {
+            step: 1,
+            learning_rate: 0.1,
+            params: &mut [0.5; 10],
+            grads: &[8.0; 10],
+            pool: &mut Pool::default(),
+        });
         let state = optimizer.state().into_iter().map(|(name, values)| (name, values.to_vec()));
         let state: Vec<_> = state.collect();
         assert_eq!(state[0], ("momentum", vec![2.0; 6]));
@@ -414,7 +424,13 @@ mod tests {
             let (mut params, mut pool) = (vec![0.5_f32; layout.len()], Pool::new(threads));
             let mut optimizer = Muon::default().optimizer(&layout);
             for step in 1..4 {
-                optimizer.update_with(step, 0.1, &mut params, &grads, &mut pool);
+                optimizer.update(Update {
+                    step,
+                    learning_rate: 0.1,
+                    params: &mut params,
+                    grads: &grads,
+                    pool: &mut pool,
+                });
             }
             params
         };

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `nadam`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -69,27 +69,32 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let NAdam { betas, eps, momentum_decay, weight_decay } = self.keys;
         let [beta1, beta2] = betas.map(Fraction::get);
         let mu_at =
             |step: u64| beta1 * (1.0 - 0.5 * libm::pow(0.96, step as f64 * momentum_decay.get()));
-        let (mu, mu_next) = (mu_at(step), mu_at(step + 1));
+        let (mu, mu_next) = (mu_at(update.step), mu_at(update.step + 1));
         self.mu_product[0] *= T::from_f64(mu);
         let mu_product = self.mu_product[0].to_f64();
 
-        let v_bias = T::from_f64(1.0 - libm::pow(beta2, step as f64));
-        let lr_g = T::from_f64(learning_rate * (1.0 - mu) / (1.0 - mu_product));
-        let lr_m = T::from_f64(learning_rate * mu_next / (1.0 - mu_product * mu_next));
+        let v_bias = T::from_f64(1.0 - libm::pow(beta2, update.step as f64));
+        let lr_g = T::from_f64(update.learning_rate * (1.0 - mu) / (1.0 - mu_product));
+        let lr_m = T::from_f64(update.learning_rate * mu_next / (1.0 - mu_product * mu_next));
         let (keep_m, take_m) = (T::from_f64(beta1), T::from_f64(1.0 - beta1));
         let (keep_v, take_v) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
         let (eps, decay) = (T::from_f64(eps.get()), T::from_f64(weight_decay.get()));
-        for (((p, g), m), v) in params.iter_mut().zip(grads).zip(&mut self.m).zip(&mut self.v) {
-            let g = *g + decay * *p;
-            *m = keep_m * *m + take_m * g;
-            *v = keep_v * *v + take_v * g * g;
-            *p -= (lr_g * g + lr_m * *m) / ((*v / v_bias).sqrt() + eps);
-        }
+        update.each_entry(
+            Reach::All,
+            [&mut self.m, &mut self.v],
+            #[inline(always)]
+            |p, g, [m, v]| {
+                let g = g + decay * p;
+                let m = keep_m * m + take_m * g;
+                let v = keep_v * v + take_v * g * g;
+                (p - (lr_g * g + lr_m * m) / ((v / v_bias).sqrt() + eps), [m, v])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

@@ -1,8 +1,9 @@
 //! What the unit tests of the optimizers share.
 
+use tensor_core::pool::Pool;
 use tensor_core::{Layout, Shape};
 
-use super::OptimizerPart;
+use super::{OptimizerPart, Update};
 
 /// The parameters of one bias after each of the given gradients.
 pub(super) fn trajectory<const STEPS: usize, const LEN: usize>(
@@ -17,7 +18,13 @@ pub(super) fn trajectory<const STEPS: usize, const LEN: usize>(
     let (mut params, mut step) = (start, 0);
     grads.map(|grads| {
         step += 1;
-        optimizer.update(step, learning_rate, &mut params, &grads);
+        optimizer.update(Update {
+            step,
+            learning_rate,
+            params: &mut params,
+            grads: &grads,
+            pool: &mut Pool::default(),
+        });
         params
     })
 }

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `radam`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -76,22 +76,28 @@ fn rectification(step: u64, beta2: f64) -> Option<f64> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let [beta1, beta2] = self.keys.betas.map(Fraction::get);
-        let lr = learning_rate / (1.0 - libm::pow(beta1, step as f64));
-        let rectification = rectification(step, beta2);
+        let lr = update.learning_rate / (1.0 - libm::pow(beta1, update.step as f64));
+        let rectification = rectification(update.step, beta2);
         let lr = T::from_f64(lr * rectification.unwrap_or(1.0));
         let divides = rectification.is_some();
         let (keep_m, take_m) = (T::from_f64(beta1), T::from_f64(1.0 - beta1));
         let (keep_v, take_v) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
         let eps = T::from_f64(self.keys.eps.get());
         let decay = T::from_f64(self.keys.weight_decay.get());
-        for (((p, g), m), v) in params.iter_mut().zip(grads).zip(&mut self.m).zip(&mut self.v) {
-            let g = *g + decay * *p;
-            *m = keep_m * *m + take_m * g;
-            *v = keep_v * *v + take_v * g * g;
-            *p -= if divides { lr * *m / (v.sqrt() + eps) } else { lr * *m };
-        }
+        update.each_entry(
+            Reach::All,
+            [&mut self.m, &mut self.v],
+            #[inline(always)]
+            |p, g, [m, v]| {
+                let g = g + decay * p;
+                let m = keep_m * m + take_m * g;
+                let v = keep_v * v + take_v * g * g;
+                let step = if divides { lr * m / (v.sqrt() + eps) } else { lr * m };
+                (p - step, [m, v])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

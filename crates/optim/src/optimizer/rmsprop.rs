@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `rmsprop`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -52,50 +52,53 @@ impl OptimizerPart for RmsProp {
     const LEARNING_RATE: f64 = 0.01;
 
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
-        let zeros = || vec![T::ZERO; layout.len()];
-        Box::new(State { keys: *self, v: zeros(), mean: zeros(), velocity: zeros() })
+        let zeros = |wanted: bool| vec![T::ZERO; if wanted { layout.len() } else { 0 }];
+        Box::new(State {
+            keys: *self,
+            v: zeros(true),
+            mean: zeros(self.centered),
+            velocity: zeros(self.momentum.get() != 0.0),
+        })
     }
 }
 
-/// All three are there whatever the keys, so that one loop serves them all.
 struct State<T> {
     keys: RmsProp,
     /// Average squared gradient.
     v: Vec<T>,
-    /// Average gradient; zero unless `centered`.
+    /// Average gradient; empty unless `centered`.
     mean: Vec<T>,
-    /// Zero without momentum.
+    /// Empty without momentum.
     velocity: Vec<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
+    fn update(&mut self, update: Update<'_, T>) {
         let RmsProp { alpha, eps, momentum, centered, weight_decay } = self.keys;
-        let (lr, eps) = (T::from_f64(learning_rate), T::from_f64(eps.get()));
+        let (lr, eps) = (T::from_f64(update.learning_rate), T::from_f64(eps.get()));
         let (keep, take) = (T::from_f64(alpha.get()), T::from_f64(1.0 - alpha.get()));
-        let has_momentum = momentum.get() != 0.0;
         let (momentum, decay) = (T::from_f64(momentum.get()), T::from_f64(weight_decay.get()));
-        let averages = self.v.iter_mut().zip(&mut self.mean).zip(&mut self.velocity);
-        for ((p, g), ((v, mean), velocity)) in params.iter_mut().zip(grads).zip(averages) {
-            let g = *g + decay * *p;
-            *v = keep * *v + take * g * g;
-            let mut variance = *v;
-            if centered {
-                *mean = keep * *mean + take * g;
-                variance -= *mean * *mean;
-                // Under a gradient that stays the same it goes to zero, and rounding goes below,
-                // where PyTorch's root is NaN.
-                if variance < T::ZERO {
-                    variance = T::ZERO;
+        update.each_entry(
+            Reach::All,
+            [&mut self.v, &mut self.mean, &mut self.velocity],
+            #[inline(always)]
+            |p, g, [v, mean, u]| {
+                let g = g + decay * p;
+                let v = keep * v + take * g * g;
+                let (mut variance, mut mean) = (v, mean);
+                if centered {
+                    mean = keep * mean + take * g;
+                    variance -= mean * mean;
+                    // Under a gradient that stays the same it goes to zero, and rounding goes below,
+                    // where PyTorch's root is NaN.
+                    if variance < T::ZERO {
+                        variance = T::ZERO;
+                    }
                 }
-            }
-            let mut u = g / (variance.sqrt() + eps);
-            if has_momentum {
-                *velocity = momentum * *velocity + u;
-                u = *velocity;
-            }
-            *p -= lr * u;
-        }
+                let u = momentum * u + g / (variance.sqrt() + eps);
+                (p - lr * u, [v, mean, u])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor_core::{Layout, Real};
 
-use super::{Optimizer, OptimizerPart};
+use super::{Optimizer, OptimizerPart, Reach, Update};
 
 /// Keys of `sgd`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -62,21 +62,23 @@ struct State<T> {
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
-    fn update(&mut self, _step: u64, learning_rate: f64, params: &mut [T], grads: &[T]) {
-        let lr = T::from_f64(learning_rate);
-        let momentum = T::from_f64(self.keys.momentum.get());
-        let decay = T::from_f64(self.keys.weight_decay.get());
-        if self.velocity.is_empty() {
-            for (p, g) in params.iter_mut().zip(grads) {
-                *p -= lr * (*g + decay * *p);
-            }
-            return;
-        }
-        for ((p, g), u) in params.iter_mut().zip(grads).zip(&mut self.velocity) {
-            let g = *g + decay * *p;
-            *u = momentum * *u + g;
-            *p -= lr * if self.keys.nesterov { g + momentum * *u } else { *u };
-        }
+    fn update(&mut self, update: Update<'_, T>) {
+        let Sgd { momentum, nesterov, weight_decay } = self.keys;
+        let is_still = momentum.get() == 0.0 && weight_decay.get() == 0.0;
+        let reach = if is_still { Reach::WithGradient } else { Reach::All };
+        let lr = T::from_f64(update.learning_rate);
+        let (momentum, decay) = (T::from_f64(momentum.get()), T::from_f64(weight_decay.get()));
+        update.each_entry(
+            reach,
+            [&mut self.velocity],
+            #[inline(always)]
+            |p, g, [u]| {
+                let g = g + decay * p;
+                let u = momentum * u + g;
+                let step = if nesterov { g + momentum * u } else { u };
+                (p - lr * step, [u])
+            },
+        );
     }
 
     fn state(&mut self) -> Vec<(&'static str, &mut [T])> {

@@ -2,8 +2,8 @@
 //! line in the registry; a setting that takes another path through one joins a list of variants.
 
 use optim::{
-    BuildOptimizer, BuildSchedule, BuildTransform, Optimizer, Schedule, Transform, Verdict, WarmUp,
-    builtin_optimizers, builtin_schedules, builtin_transforms,
+    BuildOptimizer, BuildSchedule, BuildTransform, Optimizer, Schedule, Transform, Update, Verdict,
+    WarmUp, builtin_optimizers, builtin_schedules, builtin_transforms,
 };
 use registry::{Chosen, ConfigError, Document, Key, Registry};
 use tensor_core::pool::Pool;
@@ -160,7 +160,7 @@ fn share_left<T: Float>(part: &dyn BuildOptimizer) -> f64 {
         let mut grads = params.clone();
         let start = quadratic(&params, &mut grads);
         for step in 1..=1000 {
-            optimizer.update(step, learning_rate, &mut params, &grads);
+            update(&mut *optimizer, step, learning_rate, &mut params, &grads);
             quadratic(&params, &mut grads);
         }
         quadratic(&params, &mut grads) / start
@@ -183,7 +183,7 @@ fn repeats_itself<T: Float>(keys: &str, part: &dyn BuildOptimizer) {
     let mut resumed = T::optimizer(part, &layout());
     let mut params = numbers::<T>(0);
     for step in 1..=RESTART_AT {
-        whole.update(step, 0.01, &mut params, &numbers(step));
+        update(&mut *whole, step, 0.01, &mut params, &numbers(step));
     }
     let mut resumed_params = params.clone();
     for ((name, to), (saved_name, from)) in resumed.state().into_iter().zip(whole.state()) {
@@ -192,8 +192,8 @@ fn repeats_itself<T: Float>(keys: &str, part: &dyn BuildOptimizer) {
         to.copy_from_slice(from);
     }
     for step in RESTART_AT + 1..=2 * RESTART_AT {
-        whole.update(step, 0.01, &mut params, &numbers(step));
-        resumed.update(step, 0.01, &mut resumed_params, &numbers(step));
+        update(&mut *whole, step, 0.01, &mut params, &numbers(step));
+        update(&mut *resumed, step, 0.01, &mut resumed_params, &numbers(step));
         let bits = |values: &[T]| to_f64(values).iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&params), bits(&resumed_params), "{keys}, step {step}");
     }
@@ -213,7 +213,7 @@ fn trajectory<T: Float>(part: &dyn BuildOptimizer) -> Vec<f64> {
     let mut params = numbers::<T>(0);
     let mut all = Vec::new();
     for step in 1..=20 {
-        optimizer.update(step, 0.01, &mut params, &numbers(step));
+        update(&mut *optimizer, step, 0.01, &mut params, &numbers(step));
         all.extend(to_f64(&params));
     }
     all
@@ -237,14 +237,20 @@ fn every_optimizer_gives_the_same_bits_with_any_pool() {
             let mut optimizer = f32::optimizer(&*part, &layout());
             let mut params = numbers::<f32>(0);
             for step in 1..=5 {
-                optimizer.update_with(step, 0.01, &mut params, &numbers(step), &mut pool);
+                optimizer.update(Update {
+                    step,
+                    learning_rate: 0.01,
+                    params: &mut params,
+                    grads: &numbers(step),
+                    pool: &mut pool,
+                });
             }
             params
         };
         let mut alone = f32::optimizer(&*part, &layout());
         let mut params = numbers::<f32>(0);
         for step in 1..=5 {
-            alone.update(step, 0.01, &mut params, &numbers(step));
+            update(&mut *alone, step, 0.01, &mut params, &numbers(step));
         }
         assert_eq!(params_after(1), params, "{keys}");
         assert_eq!(params_after(3), params, "{keys}");
@@ -256,14 +262,14 @@ fn stays_put<T: Float>(keys: &str, part: &dyn BuildOptimizer) {
     let mut params = numbers::<T>(0);
     let zeros = vec![T::ZERO; params.len()];
     for step in 1..=10 {
-        optimizer.update(step, 0.1, &mut params, &zeros);
+        update(&mut *optimizer, step, 0.1, &mut params, &zeros);
     }
     assert_eq!(params, numbers::<T>(0), "{keys}");
 
     // What averages remember runs out, down to numbers that round to zero.
-    optimizer.update(11, 0.1, &mut params, &numbers(1));
+    update(&mut *optimizer, 11, 0.1, &mut params, &numbers(1));
     for step in 12..=3000 {
-        optimizer.update(step, 0.1, &mut params, &zeros);
+        update(&mut *optimizer, step, 0.1, &mut params, &zeros);
         assert!(params.iter().all(|p| p.is_finite()), "{keys}, step {step}");
     }
 }
@@ -284,19 +290,31 @@ fn no_optimizer_hides_a_nan() {
         let mut params = numbers::<f32>(0);
         let mut grads = numbers::<f32>(1);
         grads[1] = f32::NAN;
-        f32::optimizer(&*part, &layout()).update(1, 0.1, &mut params, &grads);
+        update(&mut *f32::optimizer(&*part, &layout()), 1, 0.1, &mut params, &grads);
         assert!(params[1].is_nan(), "{keys}");
     }
+}
+
+/// One step by one thread.
+fn update<T: Real>(
+    optimizer: &mut dyn Optimizer<T>,
+    step: u64,
+    learning_rate: f64,
+    params: &mut [T],
+    grads: &[T],
+) {
+    let pool = &mut Pool::default();
+    optimizer.update(Update { step, learning_rate, params, grads, pool });
 }
 
 fn optimizer_allocations<T: Float>(part: &dyn BuildOptimizer) -> u64 {
     let mut optimizer = T::optimizer(part, &layout());
     let (mut params, grads) = (numbers::<T>(0), numbers::<T>(1));
     // The first step makes room for matrices laid out as products want them.
-    optimizer.update(1, 0.01, &mut params, &grads);
+    update(&mut *optimizer, 1, 0.01, &mut params, &grads);
     let info = allocation_counter::measure(|| {
         for step in 2..=8 {
-            optimizer.update(step, 0.01, &mut params, &grads);
+            update(&mut *optimizer, step, 0.01, &mut params, &grads);
         }
     });
     info.count_total

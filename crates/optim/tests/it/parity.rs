@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use optim::{BuildOptimizer, builtin_optimizers};
+use optim::{BuildOptimizer, Update, builtin_optimizers};
 use registry::range::Positive;
 use registry::{Chosen, Document};
 use safetensors::SafeTensors;
+use tensor_core::pool::Pool;
 use tensor_core::{Layout, Shape};
 
 /// Both sides round each operation once, some of them in another order, over twelve steps.
@@ -63,7 +64,13 @@ fn deviation(file: &Fixture, name: &str, keys: &str) -> f64 {
     let steps = grads.chunks_exact(params.len()).zip(after.chunks_exact(params.len()));
     assert_eq!(steps.len(), 12);
     for (step, (grads, after)) in (1..).zip(steps) {
-        optimizer.update(step, learning_rate, &mut params, grads);
+        optimizer.update(Update {
+            step,
+            learning_rate,
+            params: &mut params,
+            grads,
+            pool: &mut Pool::default(),
+        });
         for (found, expected) in params.iter().zip(after) {
             let error = (found - expected).abs() / expected.abs();
             worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
@@ -189,7 +196,13 @@ mod plain {
         let mut worst = 0.0_f64;
         for step in 1..=20 {
             let grads = numbers(step as usize, len);
-            optimizer.update(step as u64, learning_rate, &mut found, &grads);
+            optimizer.update(Update {
+                step: step as u64,
+                learning_rate,
+                params: &mut found,
+                grads: &grads,
+                pool: &mut Pool::default(),
+            });
             plain(step, &mut expected, &grads, &mut m, &mut v);
             for (found, expected) in found.iter().zip(&expected) {
                 assert!(found.is_finite());
