@@ -227,17 +227,22 @@ pub fn gemm_tn<T: Real>(
         return;
     }
     let (a, b) = ((flat(&a, "A"), m), (flat(&b, "B"), n));
-    // Each thread lays out its columns of B and no others, in whole vectors: what one has written is
-    // slow to reach for another.
-    let each = n.div_ceil(pool.threads()).next_multiple_of(WHOLE);
-    let (rows, cols) = (BLOCK.min(a.0.len() / m), COLS.min(each));
-    let len = (rows + m) * cols;
-    let scratch = scratch.first(n.div_ceil(each) * len, T::ZERO);
-    let parts = c.axis_chunks_iter_mut(Axis(1), each).zip(scratch.chunks_mut(len));
-    pool.each(parts.enumerate(), |(part, (mut c, scratch))| {
-        let (b_block, c_block) = scratch.split_at_mut(rows * cols);
+    // A thread gets a share of the longer side of C, and lays out what it needs of B by itself: what
+    // another one has written is slow to reach.
+    let is_tall = n < m;
+    let share = |len: usize| len.div_ceil(pool.threads());
+    let (rows, cols) = if is_tall { (share(m), n) } else { (m, share(n)) };
+    let (depth, cols) = (BLOCK.min(a.0.len() / m), cols.next_multiple_of(WHOLE));
+    let (axis, each) = if is_tall { (Axis(0), rows) } else { (Axis(1), cols) };
+    let cols = COLS.min(cols);
+    let len = (depth + rows) * cols;
+    let shares = c.axis_chunks_iter_mut(axis, each);
+    let scratch = scratch.first(shares.len() * len, T::ZERO);
+    pool.each(shares.zip(scratch.chunks_mut(len)).enumerate(), |(share, (mut c, scratch))| {
+        let (b_block, c_block) = scratch.split_at_mut(depth * cols);
+        let (row, col) = if is_tall { (share * each, 0) } else { (0, share * each) };
         for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
-            columns(a, b, part * each + block * cols, c, b_block, c_block);
+            part(a, b, (row, col + block * cols), c, b_block, c_block);
         }
     });
 }
@@ -245,17 +250,17 @@ pub fn gemm_tn<T: Real>(
 /// Columns of the widest vector.
 const WHOLE: usize = 16;
 
-/// Those columns of `Aᵀ·B` that begin at `first`, as many as `c` has. Rows of A are `m` long, those of B
-/// `n`. Overwrites all the rest.
-fn columns<T: Real>(
+/// As much of `Aᵀ·B` as `c` has, from a row and a column on. Rows of A are `m` long, those of B `n`.
+/// Overwrites all the rest.
+fn part<T: Real>(
     (a, m): (&[T], usize),
     (b, n): (&[T], usize),
-    first: usize,
+    (row, col): (usize, usize),
     mut c: ArrayViewMut2<'_, T>,
     b_block: &mut [T],
     c_block: &mut [T],
 ) {
-    let (grid, cols) = (T::grid(), c.ncols());
+    let (grid, (rows, cols)) = (T::grid(), c.dim());
     // Columns among others are not a slice that is theirs alone, so the kernel gets one and it is copied
     // when all rows of A and B are through.
     let is_whole = c.is_standard_layout();
@@ -263,12 +268,12 @@ fn columns<T: Real>(
         let k = b.len() / n;
         for (place, cols) in grid.panels(cols) {
             let to = &mut b_block[place * k..][..k * grid.stride(cols)];
-            T::pack(Pack { b, k, n, is_transposed: false, first: first + place, cols, to });
+            T::pack(Pack { b, k, n, is_transposed: false, first: col + place, cols, to });
         }
         T::multiply(Product {
-            a: Left { values: a, first: 0, row: 1, step: m },
+            a: Left { values: a, first: row, row: 1, step: m },
             b: Right { values: b_block, k, n: cols },
-            rows: m,
+            rows,
             c: c.as_slice_mut().unwrap_or(c_block),
             stride: cols,
             store: if block == 0 { Store::Overwrite } else { Store::Continue },
