@@ -6,8 +6,12 @@ use std::ops::{Deref, DerefMut};
 /// reads.
 const LINE: usize = 64;
 
-/// A slice on the heap whose first element begins a cache line. Its length is fixed, but for
-/// [`first`](Self::first).
+/// Bytes of a large page, where there are such. A program that goes through megabytes in strides, as a
+/// window's tapes are read step by step, else spends a part of its time asking where its pages lie.
+const PAGE: usize = 2 << 20;
+
+/// A slice on the heap whose first element begins a cache line, and a large page if it fills more than half of
+/// one. Its length is fixed, but for [`first`](Self::first).
 #[derive(Debug)]
 pub struct Aligned<T> {
     values: Vec<T>,
@@ -18,10 +22,15 @@ pub struct Aligned<T> {
 impl<T: Copy> Aligned<T> {
     /// `len` times the same value.
     pub fn new(value: T, len: usize) -> Self {
-        let spare = LINE / size_of::<T>().max(1);
+        let bytes = len * size_of::<T>();
+        // As many large pages as it fills more than half of.
+        let large = (bytes + PAGE / 2 - 1) / PAGE * PAGE;
+        let align = if large == 0 { LINE } else { PAGE };
+        let spare = (align + large.saturating_sub(bytes)) / size_of::<T>().max(1);
         let values = vec![value; len + spare];
         // Where alignment is not known, as in an interpreter, any start is as right.
-        let start = values.as_ptr().align_offset(LINE).min(spare);
+        let start = values.as_ptr().align_offset(align).min(spare);
+        ask_for_large_pages(&values[start..], large);
         Self { values, start, len }
     }
 
@@ -32,6 +41,19 @@ impl<T: Copy> Aligned<T> {
         }
         &mut self[..len]
     }
+}
+
+/// Asks for large pages of the first so many bytes, and does not mind if there are none.
+fn ask_for_large_pages<T>(values: &[T], bytes: usize) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    if 0 < bytes && bytes <= size_of_val(values) {
+        let first = values.as_ptr().cast_mut().cast();
+        #[expect(unsafe_code, reason = "the system call has no safe form")]
+        // SAFETY: this advice changes no value, and the bytes are those of a slice.
+        let _ = unsafe { rustix::mm::madvise(first, bytes, rustix::mm::Advice::LinuxHugepage) };
+    }
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _none = (values, bytes);
 }
 
 impl<T: Copy + Default> FromIterator<T> for Aligned<T> {
@@ -80,6 +102,23 @@ mod tests {
             assert_eq!(&slice[..], vec![8.0; len]);
         }
         assert!(Aligned::<f32>::default().is_empty());
+    }
+
+    #[test]
+    fn a_large_one_begins_a_large_page() {
+        for (bytes, align) in [
+            (PAGE / 2, LINE),
+            (PAGE / 2 + 4, PAGE),
+            (PAGE, PAGE),
+            (PAGE + PAGE / 2, PAGE),
+            (3 * PAGE - 4, PAGE),
+        ] {
+            let mut slice = Aligned::new(0.0_f32, bytes / 4);
+            assert!(cfg!(miri) || slice.as_ptr().addr().is_multiple_of(align), "{bytes} bytes");
+            assert_eq!((slice.len(), slice[0], slice[bytes / 4 - 1]), (bytes / 4, 0.0, 0.0));
+            slice.fill(1.0);
+            assert!(slice.iter().all(|value| *value == 1.0));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -48,8 +48,8 @@ impl OptimizerPart for Adadelta {
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,
-            v: vec![T::ZERO; layout.len()],
-            w: vec![T::ZERO; layout.len()],
+            v: Aligned::new(T::ZERO, layout.len()),
+            w: Aligned::new(T::ZERO, layout.len()),
         })
     }
 }
@@ -57,9 +57,9 @@ impl OptimizerPart for Adadelta {
 struct State<T> {
     keys: Adadelta,
     /// Average squared gradient.
-    v: Vec<T>,
+    v: Aligned<T>,
     /// Average squared step.
-    w: Vec<T>,
+    w: Aligned<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {

@@ -9,7 +9,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -45,8 +45,8 @@ impl OptimizerPart for Adam {
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,
-            m: vec![T::ZERO; layout.len()],
-            v: vec![T::ZERO; layout.len()],
+            m: Aligned::new(T::ZERO, layout.len()),
+            v: Aligned::new(T::ZERO, layout.len()),
         })
     }
 }
@@ -54,9 +54,9 @@ impl OptimizerPart for Adam {
 struct State<T> {
     keys: Adam,
     /// Average gradient.
-    m: Vec<T>,
+    m: Aligned<T>,
     /// Average squared gradient.
-    v: Vec<T>,
+    v: Aligned<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {

@@ -10,7 +10,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -48,8 +48,8 @@ impl OptimizerPart for AdaMax {
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,
-            m: vec![T::ZERO; layout.len()],
-            u: vec![T::ZERO; layout.len()],
+            m: Aligned::new(T::ZERO, layout.len()),
+            u: Aligned::new(T::ZERO, layout.len()),
         })
     }
 }
@@ -57,9 +57,9 @@ impl OptimizerPart for AdaMax {
 struct State<T> {
     keys: AdaMax,
     /// Average gradient.
-    m: Vec<T>,
+    m: Aligned<T>,
     /// Decaying maximum of the gradient's absolute value.
-    u: Vec<T>,
+    u: Aligned<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {

@@ -8,7 +8,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -42,14 +42,14 @@ impl OptimizerPart for Lion {
     const LEARNING_RATE: f64 = 1e-4;
 
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
-        Box::new(State { keys: *self, m: vec![T::ZERO; layout.len()] })
+        Box::new(State { keys: *self, m: Aligned::new(T::ZERO, layout.len()) })
     }
 }
 
 struct State<T> {
     keys: Lion,
     /// Average gradient.
-    m: Vec<T>,
+    m: Aligned<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {

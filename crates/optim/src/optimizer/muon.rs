@@ -105,9 +105,9 @@ impl OptimizerPart for Muon {
             keys: *self,
             workspace: Workspace::new(shapes().filter(is_matrix)),
             layout: layout.clone(),
-            momentum: vec![T::ZERO; n_matrix],
-            m: vec![T::ZERO; n_other],
-            v: vec![T::ZERO; n_other],
+            momentum: Aligned::new(T::ZERO, n_matrix),
+            m: Aligned::new(T::ZERO, n_other),
+            v: Aligned::new(T::ZERO, n_other),
         })
     }
 }
@@ -130,11 +130,11 @@ struct State<T> {
     keys: Muon,
     layout: Layout,
     /// Average gradient of the matrices, one after the other.
-    momentum: Vec<T>,
+    momentum: Aligned<T>,
     /// Average gradient of the rest.
-    m: Vec<T>,
+    m: Aligned<T>,
     /// Average squared gradient of the rest.
-    v: Vec<T>,
+    v: Aligned<T>,
     workspace: Workspace<T>,
 }
 
@@ -147,7 +147,7 @@ impl<T: Real> Optimizer<T> for State<T> {
         let adam = AdamStep::new(step, learning_rate, betas, eps);
 
         let mut momentum = self.momentum.iter_mut();
-        let mut others = self.m.iter_mut().zip(&mut self.v);
+        let mut others = self.m.iter_mut().zip(self.v.iter_mut());
         for segment in self.layout.segments() {
             let params = &mut params[segment.range.clone()];
             let grads = &grads[segment.range.clone()];
@@ -183,17 +183,17 @@ impl<T: Real> Optimizer<T> for State<T> {
 /// What one iteration needs, for the largest matrix there is.
 struct Workspace<T> {
     /// `X`, `[rows, cols]`.
-    x: Vec<T>,
+    x: Aligned<T>,
     /// What becomes of it.
-    out: Vec<T>,
+    out: Aligned<T>,
     /// `A`, with the shorter side of `X` for both of its sides, as all that follow.
-    gram: Vec<T>,
+    gram: Aligned<T>,
     /// `P = a·I + b·A + c·A²`.
-    polynomial: Vec<T>,
+    polynomial: Aligned<T>,
     /// `Q`, the product of the polynomials so far.
-    factor: Vec<T>,
+    factor: Aligned<T>,
     /// The next `Q`, or `A·P`.
-    next: Vec<T>,
+    next: Aligned<T>,
     /// The right-hand side of the product in hand.
     packed: Packed<T>,
     scratch: Aligned<T>,
@@ -205,16 +205,18 @@ impl<T: Real> Workspace<T> {
             Shape::Matrix(rows, cols) => rows.min(cols),
             Shape::Vector(_) => 0,
         };
-        let largest = vec![T::ZERO; shapes.clone().map(Shape::len).max().unwrap_or(0)];
+        let largest = shapes.clone().map(Shape::len).max().unwrap_or(0);
         let short = shapes.map(short_side).max().unwrap_or(0);
-        let square = vec![T::ZERO; short * short];
+        let [x, out] = [(); 2].map(|()| Aligned::new(T::ZERO, largest));
+        let [gram, polynomial, factor, next] =
+            [(); 4].map(|()| Aligned::new(T::ZERO, short * short));
         Self {
-            x: largest.clone(),
-            out: largest,
-            gram: square.clone(),
-            polynomial: square.clone(),
-            factor: square.clone(),
-            next: square,
+            x,
+            out,
+            gram,
+            polynomial,
+            factor,
+            next,
             packed: Packed::default(),
             scratch: Aligned::default(),
         }

@@ -10,7 +10,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -51,8 +51,8 @@ impl OptimizerPart for NAdam {
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,
-            m: vec![T::ZERO; layout.len()],
-            v: vec![T::ZERO; layout.len()],
+            m: Aligned::new(T::ZERO, layout.len()),
+            v: Aligned::new(T::ZERO, layout.len()),
             mu_product: [T::ONE],
         })
     }
@@ -61,9 +61,9 @@ impl OptimizerPart for NAdam {
 struct State<T> {
     keys: NAdam,
     /// Average gradient.
-    m: Vec<T>,
+    m: Aligned<T>,
     /// Average squared gradient.
-    v: Vec<T>,
+    v: Aligned<T>,
     /// `Πₜ`, which no formula gives for a step without those before it.
     mu_product: [T; 1],
 }

@@ -11,7 +11,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -47,8 +47,8 @@ impl OptimizerPart for RAdam {
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         Box::new(State {
             keys: *self,
-            m: vec![T::ZERO; layout.len()],
-            v: vec![T::ZERO; layout.len()],
+            m: Aligned::new(T::ZERO, layout.len()),
+            v: Aligned::new(T::ZERO, layout.len()),
         })
     }
 }
@@ -56,9 +56,9 @@ impl OptimizerPart for RAdam {
 struct State<T> {
     keys: RAdam,
     /// Average gradient.
-    m: Vec<T>,
+    m: Aligned<T>,
     /// Average squared gradient.
-    v: Vec<T>,
+    v: Aligned<T>,
 }
 
 /// `r·√(1-β₂ᵗ)`: what a step is multiplied with where it is divided by `√v + eps`; `None` as long

@@ -10,7 +10,7 @@ use registry::Part;
 use registry::range::{Fraction, NonNegative, Positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -52,7 +52,7 @@ impl OptimizerPart for RmsProp {
     const LEARNING_RATE: f64 = 0.01;
 
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
-        let zeros = |wanted: bool| vec![T::ZERO; if wanted { layout.len() } else { 0 }];
+        let zeros = |wanted: bool| Aligned::new(T::ZERO, if wanted { layout.len() } else { 0 });
         Box::new(State {
             keys: *self,
             v: zeros(true),
@@ -65,11 +65,11 @@ impl OptimizerPart for RmsProp {
 struct State<T> {
     keys: RmsProp,
     /// Average squared gradient.
-    v: Vec<T>,
+    v: Aligned<T>,
     /// Average gradient; empty unless `centered`.
-    mean: Vec<T>,
+    mean: Aligned<T>,
     /// Empty without momentum.
-    velocity: Vec<T>,
+    velocity: Aligned<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {

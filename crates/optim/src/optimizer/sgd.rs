@@ -9,7 +9,7 @@ use registry::range::{Fraction, NonNegative};
 use registry::{Conflict, Part};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tensor_core::{Layout, Real};
+use tensor_core::{Aligned, Layout, Real};
 
 use super::{Optimizer, OptimizerPart, Reach, Update};
 
@@ -51,14 +51,14 @@ impl Part for Sgd {
 impl OptimizerPart for Sgd {
     fn optimizer<T: Real>(&self, layout: &Layout) -> Box<dyn Optimizer<T>> {
         let n_velocity = if self.momentum.get() == 0.0 { 0 } else { layout.len() };
-        Box::new(State { keys: *self, velocity: vec![T::ZERO; n_velocity] })
+        Box::new(State { keys: *self, velocity: Aligned::new(T::ZERO, n_velocity) })
     }
 }
 
 struct State<T> {
     keys: Sgd,
     /// Empty without momentum.
-    velocity: Vec<T>,
+    velocity: Aligned<T>,
 }
 
 impl<T: Real> Optimizer<T> for State<T> {
