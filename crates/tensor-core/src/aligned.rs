@@ -7,8 +7,9 @@ use std::ops::{Deref, DerefMut};
 const LINE: usize = 64;
 
 /// Bytes of a large page, where there are such. A program that goes through megabytes in strides, as a
-/// window's tapes are read step by step, else spends a part of its time asking where its pages lie.
-const PAGE: usize = 2 << 20;
+/// window's tapes are read step by step, else spends a part of its time asking where its pages lie. Miri has no
+/// time for so many.
+const PAGE: usize = if cfg!(miri) { 1 << 10 } else { 2 << 20 };
 
 /// A slice on the heap whose first element begins a cache line, and a large page if it fills more than half of
 /// one. Its length is fixed, but for [`first`](Self::first).

@@ -52,8 +52,14 @@ impl<T: Real> Optimizer<T> for State<T> {
             #[inline(always)]
             |p, g, [u]| {
                 let u = keep * u + take * g;
-                let step = if T::ZERO < u { lr } else { T::ZERO };
-                (p - if u < T::ZERO { -lr } else { step }, [u])
+                let step = if T::ZERO < u {
+                    lr
+                } else if u < T::ZERO {
+                    -lr
+                } else {
+                    T::ZERO
+                };
+                (p - step, [u])
             },
         );
     }

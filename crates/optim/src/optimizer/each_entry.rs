@@ -35,7 +35,7 @@ impl<T: Real> Update<'_, T> {
         assert!(fits(grads.len()), "{} gradients of {} parameters", grads.len(), params.len());
         let all_fit = kept.iter().all(|kept| kept.is_empty() || fits(kept.len()));
         assert!(all_fit, "something kept of each of {} parameters, or of none", params.len());
-        let each = params.len().div_ceil(pool.threads()).max(LEAST);
+        let each = params.len().div_ceil(pool.threads()).max(LEAST).next_multiple_of(64);
         let parts = std::iter::from_fn(|| {
             let len = each.min(params.len());
             let kept = kept.each_mut().map(|kept| kept.split_off_mut(..len).unwrap_or_default());
