@@ -37,33 +37,36 @@ const TANH: [f32; 5] = [-3.3333313e-1, 1.3332437e-1, -5.3835757e-2, 2.1000376e-2
 /// What `LN_2` lacks of ln 2.
 const LN_2_LOW: f32 = (std::f64::consts::LN_2 - LN_2 as f64) as f32;
 
-/// 1.5 · 2²³: a number of up to 22 bits that is added to it loses its fraction.
-const SHIFT: f32 = 12_582_912.0;
+/// 2^`SCALE` is far enough from the ends of an `f32` for every power of two here to be written as a normal
+/// number times 2^±`SCALE`.
+const SCALE: i32 = 64;
+const UP: f32 = 18_446_744_073_709_551_616.0;
+const DOWN: f32 = 1.0 / UP;
 
 /// `e^x`: infinite from 88.72284 up, subnormal from -87.33655 and zero from -103.97209 down.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     // Beyond, the result stays what it is at the ends. Unlike `min` and `max`, `clamp` keeps a NaN.
-    let (n, expm1) = reduce(x.clamp(-104.0, 89.0));
+    let x = x.clamp(-104.0, 89.0);
     // From -150 to 128 `n` is more than an exponent holds. Only the last product rounds.
-    let (half, rest) = halves(n);
-    expm1.mul_add(half, half) * rest
+    let (more, back) = if x < 0.0 { (shift(SCALE), DOWN) } else { (shift(-SCALE), UP) };
+    let (power, r) = reduce(x, 1.0, more);
+    expm1(r).mul_add(power, power) * back
 }
 
 /// The logistic function `1 / (1 + e^-x)`, as exact where it is subnormal as elsewhere.
 ///
-/// With `a = |x|`, `e^a = 2^n·(1 + m)` and `s = 2^-n`, that of `-a` is `s / (1 + s + m)`; that of `a`
+/// With `a = |x|`, `e^a = (1 + m) / s` and `s` a power of two, that of `-a` is `s / (1 + s + m)`; that of `a`
 /// is one minus it, rounded once more.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     let a = x.abs();
-    let (n, expm1) = reduce(if 104.0 < a { 104.0 } else { a });
-    let (half, rest) = halves(n.wrapping_neg());
-    let s = half * rest;
+    let (scaled, r) = reduce(if 104.0 < a { 104.0 } else { a }, -1.0, shift(SCALE));
+    let s = scaled * DOWN;
     // `1 + s` exactly, as a sum of two, so that adding `m` is all that rounds.
     let high = 1.0 + s;
     let low = s - (high - 1.0);
-    let negative = half / (high + (low + expm1)) * rest;
+    let negative = scaled / (high + (low + expm1(r))) * DOWN;
     if x < 0.0 { negative } else { 1.0 - negative }
 }
 
@@ -77,9 +80,8 @@ pub fn tanh(x: f32) -> f32 {
     let z = a * a;
     let small = horner(z, TANH).mul_add(a * z, a);
     // From 9.02 on the result is one.
-    let (n, expm1) = reduce(if 10.0 < a { 20.0 } else { a + a });
-    let s = power_of_two(n);
-    let large = 1.0 - 2.0 / expm1.mul_add(s, s + 1.0);
+    let (s, half) = reduce(if 10.0 < a { 10.0 } else { a }, 2.0, shift(0));
+    let large = 1.0 - 2.0 / expm1(half + half).mul_add(s, s + 1.0);
     // tanh(0.55) = 0.5005.
     (if a < 0.55 { small } else { large }).copysign(x)
 }
@@ -103,15 +105,27 @@ fn closer(x: f32, y: f32) -> f32 {
     (y * e).mul_add(e.mul_add(0.375, 0.5), y)
 }
 
-/// `n` and `e^r - 1`, where `x = n·ln 2 + r`. Only for `|n|` of at most 8 bits.
+/// 1.5·2²³ and the exponent of 2^`k`: a number of up to 22 bits that is added to it is rounded to a whole
+/// one, and ends in the exponent of 2^(that number + `k`).
+const fn shift(k: i32) -> f32 {
+    (3 << 22) as f32 + (127 + k) as f32
+}
+
+/// `2^(n + k)` and `r`, where `x = n·ln 2 / by + r`, given the [`shift`] of `k` and a power of two. Nonsense
+/// for a NaN, but that its `r` is one.
 #[inline(always)]
-fn reduce(x: f32) -> (i32, f32) {
-    let shifted = x.mul_add(LOG2_E, SHIFT);
-    let n = shifted - SHIFT;
-    // `x - n·LN_2` is a multiple of 2⁻²⁵ below 1/2 unless `n` is zero, so it is exact.
-    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2, x));
-    let n = (shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32);
-    (n, horner(r, EXP).mul_add(r * r, r))
+fn reduce(x: f32, by: f32, shift: f32) -> (f32, f32) {
+    let shifted = x.mul_add(by * LOG2_E, shift);
+    let n = shifted - shift;
+    // `by·x - n·LN_2` is a multiple of 2⁻²⁵ below 1/2 unless `n` is zero, so it is exact.
+    let r = n.mul_add(-LN_2_LOW / by, n.mul_add(-LN_2 / by, x));
+    (f32::from_bits(shifted.to_bits() << 23), r)
+}
+
+/// `e^r - 1` for what [`reduce`] leaves.
+#[inline(always)]
+fn expm1(r: f32) -> f32 {
+    horner(r, EXP).mul_add(r * r, r)
 }
 
 /// `Σ coefficients[i]·x^i`.
@@ -122,19 +136,6 @@ fn horner<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
         sum = sum.mul_add(x, coefficients[i]);
     }
     sum
-}
-
-/// Two powers of two whose product is `2^n`, for `|n|` up to 252.
-#[inline(always)]
-fn halves(n: i32) -> (f32, f32) {
-    let half = n >> 1;
-    (power_of_two(half), power_of_two(n.wrapping_sub(half)))
-}
-
-/// `2^n` for `n` from -126 to 127; for others nonsense, which a NaN asks for and overrides.
-#[inline(always)]
-fn power_of_two(n: i32) -> f32 {
-    f32::from_bits((n.wrapping_add(127) << 23) as u32)
 }
 
 /// How far `found` is from `exact`, in units in the last place of the `f32` nearest to `exact`.
