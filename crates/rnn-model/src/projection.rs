@@ -127,7 +127,7 @@ impl<T: Real> Projection<T> {
     }
 }
 
-/// `grads ← xᵀ·da`, the rows in order. Overwrites `scratch`.
+/// `grads ← xᵀ·da`. Overwrites `scratch`.
 pub(crate) fn weight_gradient<T: Real>(
     x: ArrayView2<'_, T>,
     da: ArrayView2<'_, T>,

@@ -6,13 +6,14 @@
 //!
 //! Orders of summation, on which bits depend: every output is one chain of fused multiply-adds over
 //! the inner index in order. [`gemm_acc`] adds the finished sum, as min-char-rnn adds
-//! `np.dot(Whh, h)` to what the input gave, and [`gemm_bias`] adds it to the bias.
+//! `np.dot(Whh, h)` to what the input gave, and [`gemm_bias`] adds it to the bias. A long [`gemm_tn`] adds
+//! two chains, that of the first half of the rows and that of the second.
 
 use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
-use crate::kernel::{self, Left, Pack, Product, Right, Store};
+use crate::kernel::{self, Begin, Left, Pack, Product, Right, Store};
 use crate::phase::{Phase, enter};
 use crate::pool::Pool;
 use crate::{Aligned, Real};
@@ -197,8 +198,13 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
 const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
 const COLS: usize = 2 * BLOCK;
 
+/// From how many rows on [`gemm_tn`] sums their two halves apart, and of how large a C at the most: to add
+/// the second sum must take no time beside making it.
+const LONG: usize = 4 * BLOCK;
+const SMALL: usize = 1 << 17;
+
 /// `C ← Aᵀ·B` with `A [k, m]`, `B [k, n]` and `C [m, n]`. Overwrites `C`, and `scratch`, which grows as it
-/// is needed.
+/// is needed. No bit depends on the number of threads.
 ///
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
@@ -210,9 +216,9 @@ pub fn gemm_tn<T: Real>(
     scratch: &mut Aligned<T>,
     pool: &mut Pool,
 ) {
-    let (m, n) = c.dim();
+    let ((m, n), k) = (c.dim(), a.nrows());
     assert!(
-        a.nrows() == b.nrows() && (m, n) == (a.ncols(), b.ncols()),
+        k == b.nrows() && (m, n) == (a.ncols(), b.ncols()),
         "Aᵀ·B: A is {:?}, B {:?}, C {:?}",
         a.dim(),
         b.dim(),
@@ -222,29 +228,52 @@ pub fn gemm_tn<T: Real>(
     if m == 0 || n == 0 {
         return;
     }
-    if a.is_empty() {
+    if k == 0 {
         c.fill(T::ZERO);
         return;
     }
     let (a, b) = ((flat(&a, "A"), m), (flat(&b, "B"), n));
-    // A thread gets a share of the longer side of C, and lays out what it needs of B by itself: what
-    // another one has written is slow to reach.
+    // What another thread has written is slow to reach. So of two threads each gets half of the rows, which
+    // are about those that it wrote. Of more, each gets a share of the longer side of C as well, for which
+    // it lays out by itself what it needs of B.
+    let is_halved = LONG <= k && m * n <= SMALL;
+    let (half, of_second) = if is_halved { (k / 2, (m, n)) } else { (k, (0, 0)) };
+    let shares = match pool.threads() {
+        threads if is_halved && threads.is_multiple_of(2) => threads / 2,
+        threads => threads,
+    };
     let is_tall = n < m;
-    let share = |len: usize| len.div_ceil(pool.threads());
+    let share = |len: usize| len.div_ceil(shares);
     let (rows, cols) = if is_tall { (share(m), n) } else { (m, share(n)) };
-    let (depth, cols) = (BLOCK.min(a.0.len() / m), cols.next_multiple_of(WHOLE));
+    let (depth, cols) = (BLOCK.min(k), cols.next_multiple_of(WHOLE));
     let (axis, each) = if is_tall { (Axis(0), rows) } else { (Axis(1), cols) };
     let cols = COLS.min(cols);
     let len = (depth + rows) * cols;
-    let shares = c.axis_chunks_iter_mut(axis, each);
-    let scratch = scratch.first(shares.len() * len, T::ZERO);
-    pool.each(shares.zip(scratch.chunks_mut(len)).enumerate(), |(share, (mut c, scratch))| {
-        let (b_block, c_block) = scratch.split_at_mut(depth * cols);
-        let (row, col) = if is_tall { (share * each, 0) } else { (0, share * each) };
-        for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
-            part(a, b, (row, col + block * cols), c, b_block, c_block);
-        }
-    });
+    let sums = c.len_of(axis).div_ceil(each) * if is_halved { 2 } else { 1 };
+    let len_of_second = of_second.0 * of_second.1;
+    let scratch = scratch.first(len_of_second + sums * len, T::ZERO);
+    let (second, scratch) = scratch.split_at_mut(len_of_second);
+    {
+        let mut second = ArrayViewMut2::from_shape(of_second, &mut *second).expect("as long");
+        let shares_of_first = c.axis_chunks_iter_mut(axis, each).enumerate();
+        let shares_of_second = second.axis_chunks_iter_mut(axis, each).enumerate();
+        let all = shares_of_first.map(|share| (0..half, share));
+        let all = all.chain(shares_of_second.map(|share| (half..k, share)));
+        pool.each(all.zip(scratch.chunks_mut(len)), |((range, (share, mut c)), scratch)| {
+            let (a, b) = (rows_of(a, &range), rows_of(b, &range));
+            let (b_block, c_block) = scratch.split_at_mut(depth * cols);
+            let (row, col) = if is_tall { (share * each, 0) } else { (0, share * each) };
+            for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
+                part(a, b, (row, col + block * cols), c, b_block, c_block);
+            }
+        });
+    }
+    add(second, c.as_slice_mut().expect("contiguous"));
+}
+
+/// Some rows of a matrix of `cols` columns.
+fn rows_of<'a, T>((matrix, cols): (&'a [T], usize), rows: &Range<usize>) -> (&'a [T], usize) {
+    (&matrix[rows.start * cols..rows.end * cols], cols)
 }
 
 /// Columns of the widest vector.
@@ -266,18 +295,25 @@ fn part<T: Real>(
     let is_whole = c.is_standard_layout();
     for (block, (a, b)) in a.chunks(BLOCK * m).zip(b.chunks(BLOCK * n)).enumerate() {
         let k = b.len() / n;
+        let store = if block == 0 { Store::Overwrite } else { Store::Continue };
+        let (c, stride) = (c.as_slice_mut().unwrap_or(&mut *c_block), cols);
+        let a = Left { values: a, first: row, row: 1, step: m };
+        let mut done = 0;
         for (place, cols) in grid.panels(cols) {
             let to = &mut b_block[place * k..][..k * grid.stride(cols)];
-            T::pack(Pack { b, k, n, is_transposed: false, first: col + place, cols, to });
+            let pack = Pack { b, k, n, is_transposed: false, first: col + place, cols, to };
+            done = T::begin(Begin { pack, a, rows, c: &mut c[place..], stride, store });
         }
-        T::multiply(Product {
-            a: Left { values: a, first: row, row: 1, step: m },
-            b: Right { values: b_block, k, n: cols },
-            rows,
-            c: c.as_slice_mut().unwrap_or(c_block),
-            stride: cols,
-            store: if block == 0 { Store::Overwrite } else { Store::Continue },
-        });
+        if done < rows {
+            T::multiply(Product {
+                a: Left { first: row + done, ..a },
+                b: Right { values: b_block, k, n: cols },
+                rows: rows - done,
+                c: &mut c[done * stride..],
+                stride,
+                store,
+            });
+        }
     }
     if !is_whole {
         for (block, mut c) in c_block.chunks_exact(cols).zip(c.rows_mut()) {
@@ -376,8 +412,9 @@ mod tests {
             values.iter().map(|value| *value as f32).collect()
         }
         macro_rules! agree {
-            ($kernel:path, $float:ident, $a:expr, $b:expr, $c:expr, $bias:expr) => {{
+            ($kernel:path, $begin:path, $float:ident, $a:expr, $b:expr, $c:expr, $bias:expr) => {{
                 let (a, b, c, bias) = ($a, $b, $c, $bias);
+                let c_before = c.to_vec();
                 let store =
                     [Store::Overwrite, Store::Add, Store::Bias(&bias), Store::Continue][store];
                 let mut expected = None;
@@ -403,11 +440,32 @@ mod tests {
                     );
                     let expected = expected.get_or_insert_with(|| found.clone());
                     assert_eq!(&found, expected, "{}", level.name());
+                    if !by_columns || !matches!(store, Store::Overwrite | Store::Continue) {
+                        continue;
+                    }
+                    // What is computed while panels are laid out, and the panels.
+                    let mut laid_out = vec![0.0; grid.len(k, n)];
+                    let mut begun = c.to_vec();
+                    for (first, cols) in grid.panels(n) {
+                        let to = &mut laid_out[first * k..][..k * grid.stride(cols)];
+                        let (b, is_transposed) = (&b[..], false);
+                        let pack = Pack { b, k, n, is_transposed, first, cols, to };
+                        let a = Left { values: &a[..], first: 0, row, step };
+                        let (c, stride) = (&mut begun[first..], n + 3);
+                        let done = $begin(level, Begin { pack, a, rows, c, stride, store });
+                        for row in 0..rows {
+                            let of = |c: &[$float]| c[row * (n + 3) + first..][..cols].to_vec();
+                            let expected = if row < done { of(expected) } else { of(&c_before) };
+                            assert_eq!(of(&begun), expected, "{} row {row}", level.name());
+                        }
+                    }
+                    assert_eq!(laid_out, values, "{}", level.name());
                 }
             }};
         }
-        agree!(kernel::multiply_f64, f64, &a, b, &c, &bias[..]);
-        agree!(kernel::multiply_f32, f32, narrow(&a), narrow(b), narrow(&c), narrow(&bias));
+        agree!(kernel::multiply_f64, kernel::begin_f64, f64, &a, b, &c, &bias[..]);
+        let (a, b, c, bias) = (narrow(&a), narrow(b), narrow(&c), narrow(&bias));
+        agree!(kernel::multiply_f32, kernel::begin_f32, f32, a, b, c, bias);
     }
 
     proptest! {
@@ -534,6 +592,34 @@ mod tests {
             let mut out = c.clone();
             gemm_acc(a.view(), &packed(b.view()), out.view_mut());
             assert_eq!(out, expected + c);
+        }
+    }
+
+    /// Of real numbers, which show any other order: that of the definition, whoever sums what.
+    #[test]
+    fn many_rows_are_summed_in_two_halves_by_any_number_of_threads() {
+        let chain = |a: &Array2<f32>, b: &Array2<f32>, rows: Range<usize>, (i, j)| {
+            rows.fold(0.0, |sum, k| f32::mul_add(a[(k, i)], b[(k, j)], sum))
+        };
+        let value = |i: usize| ((i * 71) as f32 * 0.7).sin();
+        // Wide, tall, and one of more values than are halved.
+        let large = (if cfg!(miri) { 1 } else { 300 }, 500);
+        for (k, (m, n)) in
+            [(LONG + 5, (20, 70)), (LONG, (40, 18)), (LONG - 1, (9, 9)), (LONG, large)]
+        {
+            let a = Array2::from_shape_fn((k, m), |(i, j)| value(i * m + j));
+            let b = Array2::from_shape_fn((k, n), |(i, j)| value(i * n + j + 777));
+            let half = if LONG <= k && m * n <= SMALL { k / 2 } else { k };
+            let expected = Array2::from_shape_fn((m, n), |at| {
+                let first = chain(&a, &b, 0..half, at);
+                if half < k { first + chain(&a, &b, half..k, at) } else { first }
+            });
+            for threads in [1, 2, 3, 4] {
+                let mut out = Array2::from_elem((m, n), f32::NAN);
+                let (mut scratch, mut pool) = (Aligned::default(), Pool::new(threads));
+                gemm_tn(a.view(), b.view(), out.view_mut(), &mut scratch, &mut pool);
+                assert_eq!(out, expected, "{m} by {k} by {n}, {threads} threads");
+            }
         }
     }
 

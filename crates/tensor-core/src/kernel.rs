@@ -134,6 +134,21 @@ pub struct Product<'a, T> {
     pub(crate) store: Store<'a, T>,
 }
 
+/// A panel to be laid out, and a product with it: of columns of A.
+#[derive(Debug)]
+pub struct Begin<'a, T> {
+    pub(crate) pack: Pack<'a, T>,
+    pub(crate) a: Left<'a, T>,
+    /// Rows of C.
+    pub(crate) rows: usize,
+    /// From the panel's first column on.
+    pub(crate) c: &'a mut [T],
+    /// From one row of C to the next.
+    pub(crate) stride: usize,
+    /// [`Store::Overwrite`] or [`Store::Continue`].
+    pub(crate) store: Store<'a, T>,
+}
+
 /// Some columns of B.
 #[derive(Clone, Copy, Debug)]
 struct Panel<'a, T> {
@@ -206,8 +221,11 @@ pub(crate) const DEPTH: usize = if cfg!(miri) { 16 } else { 512 };
 /// multiply-adds if it came at every step.
 const TURN: usize = 4;
 
+/// How many steps ahead a row of B is asked for while it is not laid out, and lies far from the one before.
+const AHEAD: usize = 8;
+
 macro_rules! kernel {
-    ($multiply:ident, $pack:ident, $float:ident, $vector:ident) => {
+    ($multiply:ident, $pack:ident, $begin:ident, $float:ident, $vector:ident) => {
         /// [`plain`] with vectors.
         pub(crate) fn $multiply(level: Level, product: Product<'_, $float>) {
             match level {
@@ -236,6 +254,24 @@ macro_rules! kernel {
             }
         }
 
+        /// Lays out a panel, and computes the first rows of a product with it on the way. Returns how many.
+        pub(crate) fn $begin(level: Level, begin: Begin<'_, $float>) -> usize {
+            const SIZE: usize = size_of::<$float>();
+            let grid = Grid::of::<$float>(level);
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512(simd) => $multiply::begin::<_, { 64 / SIZE }>(simd, grid, begin),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2(simd) => $multiply::begin::<_, { 32 / SIZE }>(simd, grid, begin),
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon(simd) => $multiply::begin::<_, { 16 / SIZE }>(simd, grid, begin),
+                Level::Plain => {
+                    plain_pack(grid, begin.pack);
+                    0
+                }
+            }
+        }
+
         mod $multiply {
             use std::array::from_fn;
             use std::ops::Add;
@@ -245,8 +281,8 @@ macro_rules! kernel {
             use crate::prefetch::prefetch;
 
             use super::{
-                DEPTH, Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right, Store, TURN,
-                WIDEST, plain, plain_pack,
+                AHEAD, Begin, DEPTH, Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right,
+                Store, TURN, WIDEST, plain, plain_pack,
             };
 
             /// Values in a line of a cache.
@@ -467,14 +503,7 @@ macro_rules! kernel {
                     let b = b.chunks_exact(V * S::$vector::LEN);
                     for ((p, scales), b) in a.values.chunks_exact(a.step).enumerate().zip(b) {
                         prefetch(next, p * LINE);
-                        let b: [_; V] = load(simd, b);
-                        let scales = &scales[a.first..][..R];
-                        for r in 0..R {
-                            let scale = S::$vector::splat(simd, scales[r]);
-                            for v in 0..V {
-                                sums[r][v] = scale.mul_add(b[v], sums[r][v]);
-                            }
-                        }
+                        step::<S, R, V>(simd, &scales[a.first..], load(simd, b), &mut sums);
                     }
                 }
                 // Loops so short that all of them are unrolled, or the sums would go through memory. All that
@@ -495,6 +524,23 @@ macro_rules! kernel {
                 }
                 for r in 0..R {
                     put(simd, sums[r], &mut c[r * stride..][..cols]);
+                }
+            }
+
+            /// One step of a tile's chains: what it needs of A lies side by side.
+            #[inline(always)]
+            fn step<S: Simd, const R: usize, const V: usize>(
+                simd: S,
+                scales: &[$float],
+                b: [S::$vector; V],
+                sums: &mut [[S::$vector; V]; R],
+            ) {
+                let scales = &scales[..R];
+                for r in 0..R {
+                    let scale = S::$vector::splat(simd, scales[r]);
+                    for v in 0..V {
+                        sums[r][v] = scale.mul_add(b[v], sums[r][v]);
+                    }
                 }
             }
 
@@ -703,6 +749,57 @@ macro_rules! kernel {
                 );
             }
 
+            pub fn begin<S: Simd, const W: usize>(
+                simd: S,
+                grid: Grid,
+                begin: Begin<'_, $float>,
+            ) -> usize {
+                let cols = begin.pack.cols;
+                if begin.rows < ROWS || cols < W {
+                    pack::<S, W>(simd, grid, begin.pack);
+                    return 0;
+                }
+                simd.vectorize(
+                    #[inline(always)]
+                    || match grid.stride(cols) / W {
+                        1 => first_tile::<S, 1>(simd, begin),
+                        2 => first_tile::<S, 2>(simd, begin),
+                        3 => first_tile::<S, 3>(simd, begin),
+                        _ => first_tile::<S, 4>(simd, begin),
+                    },
+                );
+                ROWS
+            }
+
+            /// A [`tile`] that lays out the rows of B as they come by. They come from far away, and while they do
+            /// there is something to multiply.
+            #[inline(always)]
+            fn first_tile<S: Simd, const V: usize>(simd: S, begin: Begin<'_, $float>) {
+                let Begin { pack, a, c, stride, store, .. } = begin;
+                let Pack { b, n, first, cols, to, .. } = pack;
+                assert!(a.row == 1 && a.first + ROWS <= a.step);
+                assert!(matches!(store, Store::Overwrite | Store::Continue));
+                let mut sums = [[S::$vector::splat(simd, 0.0); V]; ROWS];
+                if store == Store::Continue {
+                    for r in 0..ROWS {
+                        sums[r] = load(simd, &c[r * stride..][..cols]);
+                    }
+                }
+                let all_scales = a.values.chunks_exact(a.step);
+                let rows = b.chunks_exact(n).zip(to.chunks_exact_mut(V * S::$vector::LEN));
+                for ((p, scales), (row, to)) in all_scales.enumerate().zip(rows) {
+                    for v in 0..V {
+                        prefetch(b, (p + AHEAD) * n + first + v * S::$vector::LEN);
+                    }
+                    let b: [_; V] = load(simd, &row[first..][..cols]);
+                    put(simd, b, to);
+                    step(simd, &scales[a.first..], b, &mut sums);
+                }
+                for r in 0..ROWS {
+                    put(simd, sums[r], &mut c[r * stride..][..cols]);
+                }
+            }
+
             /// Rows of `V` vectors, one after the other.
             #[inline(always)]
             fn copy<'a, S: Simd, const V: usize>(
@@ -735,5 +832,5 @@ macro_rules! kernel {
     };
 }
 
-kernel!(multiply_f32, pack_f32, f32, f32s);
-kernel!(multiply_f64, pack_f64, f64, f64s);
+kernel!(multiply_f32, pack_f32, begin_f32, f32, f32s);
+kernel!(multiply_f64, pack_f64, begin_f64, f64, f64s);

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use crate::kernel::{self, Grid, Pack, Product};
+use crate::kernel::{self, Begin, Grid, Pack, Product};
 use crate::math;
 use crate::simd::Level;
 
@@ -87,6 +87,14 @@ pub trait Real:
         kernel::plain_pack(Self::grid(), pack);
     }
 
+    /// Lays out some columns of a matrix, and computes as many of the first rows of a product with it as
+    /// are returned.
+    #[doc(hidden)]
+    fn begin(begin: Begin<'_, Self>) -> usize {
+        kernel::plain_pack(Self::grid(), begin.pack);
+        0
+    }
+
     /// The product that all others are made of.
     #[doc(hidden)]
     fn multiply(product: Product<'_, Self>) {
@@ -95,7 +103,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $multiply:path, $pack:path, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path, $rsqrt:path, $level:expr)?) => {
+    ($float:ident, $multiply:path, $pack:path, $begin:path, $exp:path, $ln:path, $tanh:path $(, $sigmoid:path, $rsqrt:path, $level:expr)?) => {
         impl Real for $float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -155,6 +163,10 @@ macro_rules! real {
                 $pack(Level::get(), pack);
             }
 
+            fn begin(begin: Begin<'_, Self>) -> usize {
+                $begin(Level::get(), begin)
+            }
+
             fn multiply(product: Product<'_, Self>) {
                 $multiply(Level::get(), product);
             }
@@ -166,6 +178,7 @@ real!(
     f32,
     kernel::multiply_f32,
     kernel::pack_f32,
+    kernel::begin_f32,
     math::exp,
     libm::logf,
     math::tanh,
@@ -173,4 +186,12 @@ real!(
     math::rsqrt,
     Level::get()
 );
-real!(f64, kernel::multiply_f64, kernel::pack_f64, libm::exp, libm::log, libm::tanh);
+real!(
+    f64,
+    kernel::multiply_f64,
+    kernel::pack_f64,
+    kernel::begin_f64,
+    libm::exp,
+    libm::log,
+    libm::tanh
+);
