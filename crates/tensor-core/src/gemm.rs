@@ -602,11 +602,10 @@ mod tests {
             rows.fold(0.0, |sum, k| f32::mul_add(a[(k, i)], b[(k, j)], sum))
         };
         let value = |i: usize| ((i * 71) as f32 * 0.7).sin();
-        // Wide, tall, and one of more values than are halved.
-        let large = (if cfg!(miri) { 1 } else { 300 }, 500);
-        for (k, (m, n)) in
-            [(LONG + 5, (20, 70)), (LONG, (40, 18)), (LONG - 1, (9, 9)), (LONG, large)]
-        {
+        // Wide, tall, too few rows, and more values than are halved.
+        let few = [(LONG + 5, (7, 20)), (LONG, (20, 7))];
+        let more = [(LONG + 5, (20, 70)), (LONG, (40, 18)), (LONG - 1, (9, 9)), (LONG, (300, 500))];
+        for &(k, (m, n)) in if cfg!(miri) { &few[..] } else { &more } {
             let a = Array2::from_shape_fn((k, m), |(i, j)| value(i * m + j));
             let b = Array2::from_shape_fn((k, n), |(i, j)| value(i * n + j + 777));
             let half = if LONG <= k && m * n <= SMALL { k / 2 } else { k };
