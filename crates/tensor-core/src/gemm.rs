@@ -6,8 +6,8 @@
 //!
 //! Orders of summation, on which bits depend: every output is one chain of fused multiply-adds over
 //! the inner index in order. [`gemm_acc`] adds the finished sum, as min-char-rnn adds
-//! `np.dot(Whh, h)` to what the input gave, and [`gemm_bias`] adds it to the bias. A long [`gemm_tn`] adds
-//! two chains, that of the first half of the rows and that of the second.
+//! `np.dot(Whh, h)` to what the input gave, and [`gemm_bias`] adds it to the bias. A long [`gemm_tn`] into a small C
+//! adds two chains, that of the first half of the rows and that of the second.
 
 use std::ops::Range;
 

@@ -40,7 +40,7 @@ const LN_2_LOW: f32 = (std::f64::consts::LN_2 - LN_2 as f64) as f32;
 /// 2^`SCALE` is far enough from the ends of an `f32` for every power of two here to be written as a normal
 /// number times 2^±`SCALE`.
 const SCALE: i32 = 64;
-const UP: f32 = 18_446_744_073_709_551_616.0;
+const UP: f32 = f32::from_bits(((127 + SCALE) as u32) << 23);
 const DOWN: f32 = 1.0 / UP;
 
 /// `e^x`: infinite from 88.72284 up, subnormal from -87.33655 and zero from -103.97209 down.
