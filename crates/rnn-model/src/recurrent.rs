@@ -14,7 +14,9 @@ use crate::drop_connect::DropConnect;
 use crate::initial::Initial;
 use crate::norm::{Norm, NormMut};
 use crate::projection::{Part, Projection, weight_gradient};
-use crate::units::{MOST, ask_each, blocks, load, load_each, store, store_each};
+use crate::units::{
+    MOST, ask_each, blocks, load, load_each, store, store_each, vectors, vectors_mut,
+};
 use crate::view::{Rows, RowsMut, columns, matrix, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
@@ -514,25 +516,26 @@ impl<'a, T: Real> Lanes<'a, T> {
         for lane in 0..self.lanes.len() {
             let row = lane * common.steps + t;
             let Self { a, m, h_prev, a_h, .. } = self;
-            let (a, m, a_h) = (a.row_mut(row), m.row_mut(row), a_h.row(row));
-            let h_prev = h_prev.row(row);
+            let (m, h_prev) = (m.row_mut(row), h_prev.row(row));
             T::vectorized(
                 #[inline(always)]
                 || {
+                    let (gates, by_h) = (common.cell.gates().len(), common.cell.reads_h());
+                    let mut row_a = vectors_mut(a.row_mut(row), common.hidden_size, gates);
+                    let row_a_h = vectors(a_h.row(row), common.hidden_size, by_h);
                     blocks!(common.hidden_size, |at| {
-                        let [mut few_a, mut few_a_h] = at.few();
-                        let few_a = &mut few_a[..common.cell.gates().len()];
-                        let few_a_h = &mut few_a_h[..common.cell.reads_h()];
-                        load_each(few_a, a, at);
-                        load_each(few_a_h, a_h, at);
+                        let [mut a, mut a_h] = at.few();
+                        let (a, a_h) = (&mut a[..gates], &mut a_h[..by_h]);
+                        load_each(a, &row_a, at);
+                        load_each(a_h, &row_a_h, at);
                         let mut units_m = at.zeros();
                         common.cell.mix(Mix {
-                            a: few_a.as_flattened_mut(),
-                            a_h: few_a_h.as_flattened(),
+                            a: a.as_flattened_mut(),
+                            a_h: a_h.as_flattened(),
                             h_prev: &load(h_prev, at),
                             m: &mut units_m,
                         });
-                        store_each(few_a, a, at);
+                        store_each(a, &mut row_a, at);
                         store(&units_m, m, at);
                     });
                 },
@@ -557,43 +560,46 @@ impl<'a, T: Real> Lanes<'a, T> {
             #[inline(always)]
             || {
                 // Asked in here they are constants, and the lengths that follow from them as well.
+                let gates = common.cell.gates().len();
                 let is_sum = common.cell.recurrence() == Recurrence::Sum;
-                let has_c = common.cell.has_c();
-                let steps = common.steps;
+                let by_h = if is_sum { 0 } else { common.cell.reads_h() };
+                let n_c = usize::from(common.cell.has_c());
+                let n_own = common.cell.own().len();
+                let Common { hidden_size, steps, .. } = *common;
+                let row_own = vectors(common.own, hidden_size, n_own);
                 for row in (t..).step_by(steps).take(self.lanes.len()) {
-                    let (row_a, next_a) = self.a.row_and_next(row, steps);
-                    let (row_a_h, next_a_h) = self.a_h.row_and_next(row, steps);
-                    let (row_h_prev, next_h_prev) = self.h_prev.row_and_next(row, steps);
-                    let (row_c_prev, next_c_prev) = self.c_prev.row_and_next(row, steps);
-                    let (row_h, next_h) = self.h.row_and_next(row, steps);
-                    let (row_c, next_c) = self.c.row_and_next(row, steps);
-                    let next = [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c];
-                    blocks!(common.hidden_size, |at| {
-                        ask_each(next, at, common.hidden_size);
+                    let mut row_a = vectors_mut(self.a.row_mut(row), hidden_size, gates);
+                    let row_a_h = vectors(self.a_h.row(row), hidden_size, by_h);
+                    let row_h_prev = vectors(self.h_prev.row(row), hidden_size, 1);
+                    let row_c_prev = vectors(self.c_prev.row(row), hidden_size, n_c);
+                    let mut row_h = vectors_mut(self.h.row_mut(row), hidden_size, 1);
+                    let mut row_c = vectors_mut(self.c.row_mut(row), hidden_size, n_c);
+                    blocks!(hidden_size, |at| {
+                        // Of the next lane, what no product has just read or written.
+                        let lane = steps * hidden_size;
+                        ask_each(&row_a[..gates], at, gates * lane);
+                        ask_each(&row_h[..1], at, lane);
+                        ask_each(&row_c[..n_c], at, lane);
                         // Of this block alone, so that they stay in registers.
-                        let [mut a, mut a_h, mut own] = at.few();
-                        let a = &mut a[..common.cell.gates().len()];
-                        let a_h = &mut a_h[..if is_sum { 0 } else { common.cell.reads_h() }];
-                        let own = &mut own[..common.cell.own().len()];
-                        load_each(a, row_a, at);
-                        load_each(a_h, row_a_h, at);
-                        load_each(own, common.own, at);
-                        let (mut h, mut c) = (at.zeros(), at.zeros());
-                        let c_prev = if has_c { load(row_c_prev, at) } else { c };
+                        let [mut own, mut a, mut a_h, mut h_prev, mut c_prev, mut h, mut c] =
+                            at.few();
+                        load_each(&mut own[..n_own], &row_own, at);
+                        load_each(&mut a[..gates], &row_a, at);
+                        load_each(&mut a_h[..by_h], &row_a_h, at);
+                        load_each(&mut h_prev[..1], &row_h_prev, at);
+                        load_each(&mut c_prev[..n_c], &row_c_prev, at);
                         common.cell.forward(Forward {
-                            own: own.as_flattened(),
-                            a: a.as_flattened_mut(),
-                            a_h: a_h.as_flattened(),
-                            h_prev: &load(row_h_prev, at),
-                            c_prev: if has_c { &c_prev } else { &[] },
-                            h: &mut h,
-                            c: if has_c { &mut c } else { &mut [] },
+                            own: own[..n_own].as_flattened(),
+                            a: a[..gates].as_flattened_mut(),
+                            a_h: a_h[..by_h].as_flattened(),
+                            h_prev: h_prev[..1].as_flattened(),
+                            c_prev: c_prev[..n_c].as_flattened(),
+                            h: h[..1].as_flattened_mut(),
+                            c: c[..n_c].as_flattened_mut(),
                         });
-                        store_each(a, row_a, at);
-                        store(&h, row_h, at);
-                        if has_c {
-                            store(&c, row_c, at);
-                        }
+                        store_each(&a[..gates], &mut row_a, at);
+                        store_each(&h[..1], &mut row_h, at);
+                        store_each(&c[..n_c], &mut row_c, at);
                     });
                 }
             },
@@ -668,73 +674,77 @@ impl<'a, T: Real> Lanes<'a, T> {
         T::vectorized(
             #[inline(always)]
             || {
-                let is_sum = common.cell.recurrence() == Recurrence::Sum;
-                let is_apart = common.cell.recurrence() == Recurrence::Apart;
-                let has_c = common.cell.has_c();
-                let steps = common.steps;
+                // As in `cell_forward`.
+                let gates = common.cell.gates().len();
+                let recurrence = common.cell.recurrence();
+                let n_h = common.cell.reads_h();
+                let by_h = if recurrence == Recurrence::Sum { 0 } else { n_h };
+                let d_by_h = if recurrence == Recurrence::Apart { n_h } else { 0 };
+                let n_c = usize::from(common.cell.has_c());
+                let n_own = common.cell.own().len();
+                let Common { hidden_size, steps, .. } = *common;
+                let row_own = vectors(common.own, hidden_size, n_own);
                 for lane in 0..self.lanes.len() {
                     let row = lane * steps + t;
-                    let row_dy = &all_dy[row * common.hidden_size..][..common.hidden_size];
-                    let next_dy =
-                        all_dy.get((row + steps) * common.hidden_size..).unwrap_or_default();
-                    let next_dy = next_dy.get(..common.hidden_size).unwrap_or_default();
-                    let (row_a, next_a) = self.a.row_and_next(row, steps);
-                    let (row_a_h, next_a_h) = self.a_h.row_and_next(row, steps);
-                    let (row_h_prev, next_h_prev) = self.h_prev.row_and_next(row, steps);
-                    let (row_c_prev, next_c_prev) = self.c_prev.row_and_next(row, steps);
-                    let (row_h, next_h) = self.h.row_and_next(row, steps);
-                    let (row_c, next_c) = self.c.row_and_next(row, steps);
-                    let (row_dh, row_dc) = (self.dh.row_mut(lane), self.dc.row_mut(lane));
+                    let row_dy = vectors(&all_dy[row * hidden_size..], hidden_size, 1);
+                    let mut row_a = vectors_mut(self.a.row_mut(row), hidden_size, gates);
+                    let mut row_a_h = vectors_mut(self.a_h.row_mut(row), hidden_size, by_h);
+                    let row_h_prev = vectors(self.h_prev.row(row), hidden_size, 1);
+                    let row_c_prev = vectors(self.c_prev.row(row), hidden_size, n_c);
+                    let row_h = vectors(self.h.row(row), hidden_size, 1);
+                    let row_c = vectors(self.c.row(row), hidden_size, n_c);
+                    let mut row_dh = vectors_mut(self.dh.row_mut(lane), hidden_size, 1);
+                    let mut row_dc = vectors_mut(self.dc.row_mut(lane), hidden_size, n_c);
                     let row_d_own = &mut self.d_vectors.row_mut(lane)[d_own.clone()];
-                    let next =
-                        [next_a, next_a_h, next_h_prev, next_c_prev, next_h, next_c, next_dy];
-                    blocks!(common.hidden_size, |at| {
-                        ask_each(next, at, common.hidden_size);
-                        // As in `cell_forward`.
-                        let [mut a, mut a_h, mut own, mut da, mut da_h, mut few_d_own] = at.few();
-                        let n_h = common.cell.reads_h();
-                        let a = &mut a[..common.cell.gates().len()];
-                        let a_h = &mut a_h[..if is_sum { 0 } else { n_h }];
-                        let own = &mut own[..common.cell.own().len()];
-                        let da = &mut da[..common.cell.gates().len()];
-                        let da_h = &mut da_h[..if is_apart { n_h } else { 0 }];
-                        let few_d_own = &mut few_d_own[..common.cell.own().len()];
-                        load_each(a, row_a, at);
-                        load_each(a_h, row_a_h, at);
-                        load_each(own, common.own, at);
-                        load_each(few_d_own, row_d_own, at);
-                        let mut dh = load(row_dh, at);
+                    let mut row_d_own = vectors_mut(row_d_own, hidden_size, n_own);
+                    blocks!(hidden_size, |at| {
+                        let lane = steps * hidden_size;
+                        ask_each(&row_a[..gates], at, gates * lane);
+                        ask_each(&row_a_h[..by_h], at, by_h * lane);
+                        ask_each(&row_h_prev[..1], at, lane);
+                        ask_each(&row_c_prev[..n_c], at, lane);
+                        ask_each(&row_h[..1], at, lane);
+                        ask_each(&row_c[..n_c], at, lane);
+                        ask_each(&row_dy[..1], at, lane);
+                        let [mut own, mut a, mut a_h, mut h_prev, mut c_prev, mut h, mut c] =
+                            at.few();
+                        let [mut dy, mut dh, mut dc, mut dh_prev, mut da, mut da_h, mut d_own] =
+                            at.few();
+                        load_each(&mut own[..n_own], &row_own, at);
+                        load_each(&mut a[..gates], &row_a, at);
+                        load_each(&mut a_h[..by_h], &row_a_h, at);
+                        load_each(&mut h_prev[..1], &row_h_prev, at);
+                        load_each(&mut c_prev[..n_c], &row_c_prev, at);
+                        load_each(&mut h[..1], &row_h, at);
+                        load_each(&mut c[..n_c], &row_c, at);
+                        load_each(&mut dy[..1], &row_dy, at);
+                        load_each(&mut dh[..1], &row_dh, at);
+                        load_each(&mut dc[..n_c], &row_dc, at);
+                        load_each(&mut d_own[..n_own], &row_d_own, at);
                         // h[t] is read by the output of this step and by the next step.
-                        for (dh, dy) in dh.iter_mut().zip(load(row_dy, at)) {
+                        for (dh, dy) in dh[0].iter_mut().zip(dy[0]) {
                             *dh += dy;
                         }
-                        let none = at.zeros();
-                        let c_prev = if has_c { load(row_c_prev, at) } else { none };
-                        let c = if has_c { load(row_c, at) } else { none };
-                        let mut dc = if has_c { load(row_dc, at) } else { none };
-                        let mut dh_prev = none;
                         common.cell.backward(Backward {
-                            own: own.as_flattened(),
-                            a: a.as_flattened(),
-                            a_h: a_h.as_flattened(),
-                            h_prev: &load(row_h_prev, at),
-                            c_prev: if has_c { &c_prev } else { &[] },
-                            h: &load(row_h, at),
-                            c: if has_c { &c } else { &[] },
-                            dh: &dh,
-                            dc: if has_c { &mut dc } else { &mut [] },
-                            dh_prev: &mut dh_prev,
-                            da: da.as_flattened_mut(),
-                            da_h: da_h.as_flattened_mut(),
-                            d_own: few_d_own.as_flattened_mut(),
+                            own: own[..n_own].as_flattened(),
+                            a: a[..gates].as_flattened(),
+                            a_h: a_h[..by_h].as_flattened(),
+                            h_prev: h_prev[..1].as_flattened(),
+                            c_prev: c_prev[..n_c].as_flattened(),
+                            h: h[..1].as_flattened(),
+                            c: c[..n_c].as_flattened(),
+                            dh: dh[..1].as_flattened(),
+                            dc: dc[..n_c].as_flattened_mut(),
+                            dh_prev: dh_prev[..1].as_flattened_mut(),
+                            da: da[..gates].as_flattened_mut(),
+                            da_h: da_h[..d_by_h].as_flattened_mut(),
+                            d_own: d_own[..n_own].as_flattened_mut(),
                         });
-                        store(&dh_prev, row_dh, at);
-                        if has_c {
-                            store(&dc, row_dc, at);
-                        }
-                        store_each(da, row_a, at);
-                        store_each(da_h, row_a_h, at);
-                        store_each(few_d_own, row_d_own, at);
+                        store_each(&dh_prev[..1], &mut row_dh, at);
+                        store_each(&dc[..n_c], &mut row_dc, at);
+                        store_each(&da[..gates], &mut row_a, at);
+                        store_each(&da_h[..d_by_h], &mut row_a_h, at);
+                        store_each(&d_own[..n_own], &mut row_d_own, at);
                     });
                 }
             },
@@ -759,13 +769,16 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let (gates, by_h) = (common.cell.gates().len(), common.cell.reads_h());
                 for lane in 0..self.lanes.len() {
                     let row = lane * common.steps + t;
+                    let row_a = vectors(self.a_kept.row(lane), common.hidden_size, gates);
+                    let mut row_a_h = vectors_mut(self.a_h.row_mut(row), common.hidden_size, by_h);
+                    let mut row_da = vectors_mut(self.a.row_mut(row), common.hidden_size, gates);
                     blocks!(common.hidden_size, |at| {
                         let [mut a, mut a_h, mut da, mut da_h] = at.few();
                         let (a, da) = (&mut a[..gates], &mut da[..gates]);
                         let (a_h, da_h) = (&mut a_h[..by_h], &mut da_h[..by_h]);
-                        load_each(a, self.a_kept.row(lane), at);
-                        load_each(a_h, self.a_h.row(row), at);
-                        load_each(da, self.a.row(row), at);
+                        load_each(a, &row_a, at);
+                        load_each(a_h, &row_a_h, at);
+                        load_each(da, &row_da, at);
                         let mut dh_prev = load(self.dh.row(lane), at);
                         common.cell.mix_backward(MixBackward {
                             a: a.as_flattened(),
@@ -777,8 +790,8 @@ impl<'a, T: Real> Lanes<'a, T> {
                             da_h: da_h.as_flattened_mut(),
                         });
                         store(&dh_prev, self.dh.row_mut(lane), at);
-                        store_each(da, self.a.row_mut(row), at);
-                        store_each(da_h, self.a_h.row_mut(row), at);
+                        store_each(da, &mut row_da, at);
+                        store_each(da_h, &mut row_a_h, at);
                     });
                 }
             },

@@ -15,7 +15,7 @@ use tensor_core::{Aligned, Real, Tensor};
 use crate::initial::Initial;
 use crate::norm::NormMut;
 use crate::projection::{Part, Projection};
-use crate::units::{MOST, blocks, load, load_each, store, store_each};
+use crate::units::{MOST, blocks, load, load_each, store, store_each, vectors, vectors_mut};
 use crate::view::{Rows, RowsMut, columns, rows_of};
 use crate::{Dims, Grads, Input, Layer, LayerOptions, LayerWindow};
 
@@ -197,14 +197,16 @@ impl<T: Real> Lanes<'_, T> {
         T::vectorized(
             #[inline(always)]
             || {
+                let gates = cell.gates().len();
                 for row in 0..x.rows() {
+                    let mut row_a = vectors_mut(self.a.row_mut(row), hidden_size, gates);
                     blocks!(hidden_size, |at| {
                         let [mut a] = at.few();
-                        let a = &mut a[..cell.gates().len()];
-                        load_each(a, self.a.row(row), at);
+                        let a = &mut a[..gates];
+                        load_each(a, &row_a, at);
                         let (mut keep, mut take) = (at.zeros(), at.zeros());
                         cell.open(a.as_flattened_mut(), &mut keep, &mut take);
-                        store_each(a, self.a.row_mut(row), at);
+                        store_each(a, &mut row_a, at);
                         store(&keep, self.keep.row_mut(row), at);
                         store(&take, self.take.row_mut(row), at);
                     });
@@ -254,11 +256,13 @@ impl<T: Real> Lanes<'_, T> {
                 T::vectorized(
                     #[inline(always)]
                     || {
+                        let gates = cell.gates().len();
+                        let row_a = vectors(a, hidden_size, gates);
+                        let mut row_da = vectors_mut(da, hidden_size, gates);
                         blocks!(hidden_size, |at| {
                             let [mut few_a, mut few_da] = at.few();
-                            let few_a = &mut few_a[..cell.gates().len()];
-                            let few_da = &mut few_da[..cell.gates().len()];
-                            load_each(few_a, a, at);
+                            let (few_a, few_da) = (&mut few_a[..gates], &mut few_da[..gates]);
+                            load_each(few_a, &row_a, at);
                             cell.close(
                                 few_a.as_flattened(),
                                 &load(keep, at),
@@ -266,7 +270,7 @@ impl<T: Real> Lanes<'_, T> {
                                 &load(dh, at),
                                 few_da.as_flattened_mut(),
                             );
-                            store_each(few_da, da, at);
+                            store_each(few_da, &mut row_da, at);
                         });
                     },
                 );

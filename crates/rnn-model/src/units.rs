@@ -65,34 +65,58 @@ pub(crate) fn store<T: Real, const N: usize>(units: &[T; N], to: &mut [T], at: A
     *to[at.first..].first_chunk_mut().expect("as many units") = *units;
 }
 
-/// Asks for some units of each of the vectors in each of the rows, `len` long: the next lane's lie far
+/// The first `count` vectors of `len` units each, which lie one after the other in `row`; others are
+/// empty.
+///
+/// Split before a loop over their units, they all have one length, and the loop looks at it once.
+#[inline(always)]
+pub(crate) fn vectors<T>(mut row: &[T], len: usize, count: usize) -> [&[T]; MOST] {
+    let mut vectors = [&[][..]; MOST];
+    for vector in &mut vectors[..count] {
+        (*vector, row) = row.split_at(len);
+    }
+    vectors
+}
+
+/// As [`vectors`].
+#[inline(always)]
+pub(crate) fn vectors_mut<T>(mut row: &mut [T], len: usize, count: usize) -> [&mut [T]; MOST] {
+    let mut vectors: [&mut [T]; MOST] = Default::default();
+    for vector in &mut vectors[..count] {
+        (*vector, row) = row.split_at_mut(len);
+    }
+    vectors
+}
+
+/// Asks for units that lie `distance` behind those of each of the vectors, as the next lane's do: far
 /// from those of this one.
 #[inline(always)]
-pub(crate) fn ask_each<T, const R: usize, const N: usize>(rows: [&[T]; R], at: At<N>, len: usize) {
-    for row in rows {
-        // `step_by` would divide to know how often, which takes longer than what the cell does.
-        let mut place = at.first;
-        while place < row.len() {
-            prefetch(row, place);
-            place += len;
-        }
+pub(crate) fn ask_each<T, const N: usize>(vectors: &[impl AsRef<[T]>], at: At<N>, distance: usize) {
+    for vector in vectors {
+        prefetch(vector.as_ref(), distance + at.first);
     }
 }
 
-/// [`load`]s from each of as many vectors as `few` has, which lie one after the other in `from`.
+/// [`load`]s from each of as many vectors as `few` has.
 #[inline(always)]
-pub(crate) fn load_each<T: Real, const N: usize>(few: &mut [[T; N]], from: &[T], at: At<N>) {
-    let len = from.len() / few.len().max(1);
-    for (vector, units) in few.iter_mut().enumerate() {
-        *units = load(&from[vector * len..][..len], at);
+pub(crate) fn load_each<T: Real, const N: usize>(
+    few: &mut [[T; N]],
+    vectors: &[impl AsRef<[T]>],
+    at: At<N>,
+) {
+    for (units, vector) in few.iter_mut().zip(vectors) {
+        *units = load(vector.as_ref(), at);
     }
 }
 
 /// The reverse of [`load_each`].
 #[inline(always)]
-pub(crate) fn store_each<T: Real, const N: usize>(few: &[[T; N]], to: &mut [T], at: At<N>) {
-    let len = to.len() / few.len().max(1);
-    for (vector, units) in few.iter().enumerate() {
-        store(units, &mut to[vector * len..][..len], at);
+pub(crate) fn store_each<T: Real, const N: usize>(
+    few: &[[T; N]],
+    vectors: &mut [&mut [T]],
+    at: At<N>,
+) {
+    for (units, vector) in few.iter().zip(vectors) {
+        store(units, vector, at);
     }
 }

@@ -95,14 +95,6 @@ impl<'a, T: Real> RowsMut<'a, T> {
         &mut self.values[index * self.width..][..self.width]
     }
 
-    /// A row, and the one behind it by `steps`, the next lane's, if there is one.
-    #[inline(always)]
-    pub fn row_and_next(&mut self, index: usize, steps: usize) -> (&mut [T], &[T]) {
-        let (row, behind) = self.values[index * self.width..].split_at_mut(self.width);
-        let next = behind.get((steps - 1) * self.width..).unwrap_or_default();
-        (row, &next[..next.len().min(self.width)])
-    }
-
     /// Of every `steps` rows the one at `t`: those of one time step, one for each lane.
     #[track_caller]
     pub fn every(&self, steps: usize, t: usize) -> Strided<'_, T> {
