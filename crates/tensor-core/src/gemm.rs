@@ -193,10 +193,14 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// Rows of B that [`gemm_tn`] lays out at a time, of at most [`COLS`] columns: few enough to stay in
-/// a cache while all rows of C take them up. Miri has no time for so many.
+/// Rows of A and B that [`gemm_tn`] lays out at a time, of B at most [`COLS`] columns: few enough to stay
+/// in a cache while all rows of C take them up. Miri has no time for so many.
 const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
 const COLS: usize = 2 * BLOCK;
+
+/// From how many columns of C on a block of A is turned over: for each panel of them it is read once more,
+/// and a column of a matrix takes a line of a cache for every value.
+const OFTEN: usize = BLOCK;
 
 /// From how many rows on [`gemm_tn`] sums their two halves apart, and of how large a C at the most: to add
 /// the second sum must take no time beside making it.
@@ -248,7 +252,9 @@ pub fn gemm_tn<T: Real>(
     let (depth, cols) = (BLOCK.min(k), cols.next_multiple_of(WHOLE));
     let (axis, each) = if is_tall { (Axis(0), rows) } else { (Axis(1), cols) };
     let cols = COLS.min(cols);
-    let len = (depth + rows) * cols;
+    let is_turned = OFTEN <= cols && BLOCK <= k && !is_tall;
+    let turned = if is_turned { m * BLOCK } else { 0 };
+    let len = (depth + rows) * cols + turned;
     let sums = c.len_of(axis).div_ceil(each) * if is_halved { 2 } else { 1 };
     let len_of_second = of_second.0 * of_second.1;
     let scratch = scratch.first(len_of_second + sums * len, T::ZERO);
@@ -261,10 +267,11 @@ pub fn gemm_tn<T: Real>(
         let all = all.chain(shares_of_second.map(|share| (half..k, share)));
         pool.each(all.zip(scratch.chunks_mut(len)), |((range, (share, mut c)), scratch)| {
             let (a, b) = (rows_of(a, &range), rows_of(b, &range));
+            let (a_block, scratch) = scratch.split_at_mut(turned);
             let (b_block, c_block) = scratch.split_at_mut(depth * cols);
             let (row, col) = if is_tall { (share * each, 0) } else { (0, share * each) };
             for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
-                part(a, b, (row, col + block * cols), c, b_block, c_block);
+                part(a, b, (row, col + block * cols), c, a_block, b_block, c_block);
             }
         });
     }
@@ -280,12 +287,13 @@ fn rows_of<'a, T>((matrix, cols): (&'a [T], usize), rows: &Range<usize>) -> (&'a
 const WHOLE: usize = 16;
 
 /// As much of `Aᵀ·B` as `c` has, from a row and a column on. Rows of A are `m` long, those of B `n`.
-/// Overwrites all the rest.
+/// Overwrites all the rest. Where `a_block` has room for it, A is turned over.
 fn part<T: Real>(
     (a, m): (&[T], usize),
     (b, n): (&[T], usize),
     (row, col): (usize, usize),
     mut c: ArrayViewMut2<'_, T>,
+    a_block: &mut [T],
     b_block: &mut [T],
     c_block: &mut [T],
 ) {
@@ -297,16 +305,26 @@ fn part<T: Real>(
         let k = b.len() / n;
         let store = if block == 0 { Store::Overwrite } else { Store::Continue };
         let (c, stride) = (c.as_slice_mut().unwrap_or(&mut *c_block), cols);
-        let a = Left { values: a, first: row, row: 1, step: m };
+        let as_it_lies = Left { values: a, first: row, row: 1, step: m };
         let mut done = 0;
         for (place, cols) in grid.panels(cols) {
             let to = &mut b_block[place * k..][..k * grid.stride(cols)];
             let pack = Pack { b, k, n, is_transposed: false, first: col + place, cols, to };
-            done = T::begin(Begin { pack, a, rows, c: &mut c[place..], stride, store });
+            let c = &mut c[place..];
+            done = T::begin(Begin { pack, a: as_it_lies, rows, c, stride, store });
         }
         if done < rows {
+            let first = row + done;
+            // What is left at the end would not fill vectors.
+            let a = if k == BLOCK && !a_block.is_empty() {
+                let (to, is_transposed) = (&mut *a_block, true);
+                T::pack(Pack { b: a, k: m, n: k, is_transposed, first: 0, cols: k, to });
+                Left { values: &*a_block, first, row: k, step: 1 }
+            } else {
+                Left { first, ..as_it_lies }
+            };
             T::multiply(Product {
-                a: Left { first: row + done, ..a },
+                a,
                 b: Right { values: b_block, k, n: cols },
                 rows: rows - done,
                 c: &mut c[done * stride..],
