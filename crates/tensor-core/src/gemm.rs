@@ -237,27 +237,12 @@ pub fn gemm_tn<T: Real>(
         return;
     }
     let (a, b) = ((flat(&a, "A"), m), (flat(&b, "B"), n));
-    // What another thread has written is slow to reach. So of two threads each gets half of the rows, which
-    // are about those that it wrote. Of more, each gets a share of the longer side of C as well, for which
-    // it lays out by itself what it needs of B.
-    let is_halved = LONG <= k && m * n <= SMALL;
-    let (half, of_second) = if is_halved { (k / 2, (m, n)) } else { (k, (0, 0)) };
-    let shares = match pool.threads() {
-        threads if is_halved && threads.is_multiple_of(2) => threads / 2,
-        threads => threads,
-    };
-    let is_tall = n < m;
-    let share = |len: usize| len.div_ceil(shares);
-    let (rows, cols) = if is_tall { (share(m), n) } else { (m, share(n)) };
-    let (depth, cols) = (BLOCK.min(k), cols.next_multiple_of(WHOLE));
-    let (axis, each) = if is_tall { (Axis(0), rows) } else { (Axis(1), cols) };
-    let cols = COLS.min(cols);
-    let is_turned = OFTEN <= cols && BLOCK <= k && !is_tall;
-    let turned = if is_turned { m * BLOCK } else { 0 };
-    let len = (depth + rows) * cols + turned;
-    let sums = c.len_of(axis).div_ceil(each) * if is_halved { 2 } else { 1 };
-    let len_of_second = of_second.0 * of_second.1;
-    let scratch = scratch.first(len_of_second + sums * len, T::ZERO);
+    let Division { half, axis, each, cols, lens } = Division::of((m, k, n), pool.threads());
+    let [of_a, of_b, of_c] = lens;
+    let (sums, of_second) = if half < k { (2, (m, n)) } else { (1, (0, 0)) };
+    let (len, len_of_second) = (of_a + of_b + of_c, of_second.0 * of_second.1);
+    let shares = c.len_of(axis).div_ceil(each);
+    let scratch = scratch.first(len_of_second + sums * shares * len, T::ZERO);
     let (second, scratch) = scratch.split_at_mut(len_of_second);
     {
         let mut second = ArrayViewMut2::from_shape(of_second, &mut *second).expect("as long");
@@ -267,15 +252,50 @@ pub fn gemm_tn<T: Real>(
         let all = all.chain(shares_of_second.map(|share| (half..k, share)));
         pool.each(all.zip(scratch.chunks_mut(len)), |((range, (share, mut c)), scratch)| {
             let (a, b) = (rows_of(a, &range), rows_of(b, &range));
-            let (a_block, scratch) = scratch.split_at_mut(turned);
-            let (b_block, c_block) = scratch.split_at_mut(depth * cols);
-            let (row, col) = if is_tall { (share * each, 0) } else { (0, share * each) };
+            let (a_block, scratch) = scratch.split_at_mut(of_a);
+            let (b_block, c_block) = scratch.split_at_mut(of_b);
+            let (row, col) = if axis == Axis(0) { (share * each, 0) } else { (0, share * each) };
             for (block, c) in c.axis_chunks_iter_mut(Axis(1), cols).enumerate() {
                 part(a, b, (row, col + block * cols), c, a_block, b_block, c_block);
             }
         });
     }
     add(second, c.as_slice_mut().expect("contiguous"));
+}
+
+/// How [`gemm_tn`] divides the rows of A and B, and C.
+///
+/// What another thread has written is slow to reach. So of two threads each gets half of the rows, which
+/// are about those that it wrote. Of more, each gets a share of the longer side of C as well, for which
+/// it lays out by itself what it needs of A and B.
+struct Division {
+    /// Rows whose sum is one chain; those after them, if any, are another.
+    half: usize,
+    /// So much of this side of C is a share.
+    axis: Axis,
+    each: usize,
+    /// Columns of a share that are computed before the next ones.
+    cols: usize,
+    /// Values for which a share needs room: what is turned over of A, laid out of B, and summed of C where
+    /// that is no slice.
+    lens: [usize; 3],
+}
+
+impl Division {
+    fn of((m, k, n): (usize, usize, usize), threads: usize) -> Self {
+        let is_halved = LONG <= k && m * n <= SMALL;
+        let shares = if is_halved && threads.is_multiple_of(2) { threads / 2 } else { threads };
+        let is_tall = n < m;
+        let (rows, cols) = if is_tall { (m.div_ceil(shares), n) } else { (m, n.div_ceil(shares)) };
+        let cols = cols.next_multiple_of(WHOLE);
+        let (axis, each) = if is_tall { (Axis(0), rows) } else { (Axis(1), cols) };
+        let cols = COLS.min(cols);
+        // Shares of a tall C would each turn over what all of them need.
+        let is_turned = OFTEN <= cols && BLOCK <= k && !is_tall;
+        let of_a = if is_turned { m * BLOCK } else { 0 };
+        let half = if is_halved { k / 2 } else { k };
+        Self { half, axis, each, cols, lens: [of_a, BLOCK.min(k) * cols, rows * cols] }
+    }
 }
 
 /// Some rows of a matrix of `cols` columns.
