@@ -410,6 +410,22 @@ fn command_lines_that_make_no_sense() {
         &["run", "x.toml", "--outt", "y"],
         "error: command line: unexpected argument '--outt' found",
     );
+    // What is a key of a config, and of one section alone, is no option.
+    for (option, help) in [
+        ("--seed", "`train.seed` is a key of a config: --set train.seed=VALUE, with run, "),
+        ("--model.hidden-size=8", "`model.hidden_size` is a key of a config: "),
+        ("--every", "`--help` lists the commands, "),
+    ] {
+        check(
+            &["run", "x.toml", option],
+            &format!(
+                "error: command line: unexpected argument '{}' found",
+                option.trim_end_matches("=8")
+            ),
+        );
+        let output = cli(&["run", "x.toml", option]);
+        assert!(output.err.contains(&format!("help: {help}")), "{}", output.err);
+    }
     for value in ["nan", "inf", "-1", "x"] {
         check(
             &["sample", "x", "--temperature", value],

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::io;
 
 use clap::error::{ContextKind, ContextValue};
-use experiment::Error;
+use experiment::{Error, section_keys};
 use registry::Place;
 
 use crate::signals::Received;
@@ -134,10 +134,16 @@ fn first_paragraph(error: &clap::Error) -> String {
 
 fn advice(error: &clap::Error) -> String {
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
-        && argument == "--threads"
         && error.kind() == clap::error::ErrorKind::UnknownArgument
     {
-        return "reading and writing take one thread; run, resume, sweep, check and new have --threads".into();
+        if argument == "--threads" {
+            return "reading and writing take one thread; run, resume, sweep, check and new have --threads".into();
+        }
+        if let Some(key) = key_of(argument) {
+            return format!(
+                "`{key}` is a key of a config: --set {key}=VALUE, with run, resume, sweep, check and eval"
+            );
+        }
     }
     let suggestion =
         [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
@@ -150,6 +156,18 @@ fn advice(error: &clap::Error) -> String {
         }
         _ => "`--help` lists the commands, `COMMAND --help` shows one with examples".into(),
     }
+}
+
+/// The only key of a config that an option can be meant for, as `train.seed` is for `--seed` and for
+/// `--train.seed`.
+fn key_of(option: &str) -> Option<String> {
+    let word = option.trim_start_matches('-').replace('-', "_");
+    let sections = section_keys();
+    let all = sections.iter().flat_map(|section| {
+        section.keys.iter().map(|key| format!("{}.{}", section.name, key.name))
+    });
+    let mut meant = all.filter(|key| format!(".{key}").ends_with(&format!(".{word}")));
+    meant.next().filter(|_| meant.next().is_none())
 }
 
 #[cfg(test)]
