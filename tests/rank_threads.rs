@@ -24,7 +24,7 @@ impl Ranks for Thread {
 
     fn exchange(&self, to: &[&[u8]], from: &mut [&mut [u8]]) -> Result<(), Error> {
         let others = || (0..self.count()).filter(|other| *other != self.rank);
-        let gone = |rank| Error::Ranks { rank, what: "is gone".into() };
+        let gone = |rank| Error::NoRank { rank };
         for other in others().filter(|other| !to[*other].is_empty()) {
             self.to[other].send(to[other].to_vec()).map_err(|_| gone(other))?;
         }

@@ -67,7 +67,7 @@ impl MpiRanks {
         let mut others: Vec<_> = open.iter().map(|message| message.other).collect();
         others.sort_unstable();
         others.dedup();
-        let error = Error::Ranks { rank: others[0], what: "no answer".into() };
+        let error = Error::NoRank { rank: others[0] };
         let others: Vec<_> = others.iter().map(usize::to_string).collect();
         eprintln!(
             "error: rank {}: told to end, and no answer from rank {}\nhelp: {}",

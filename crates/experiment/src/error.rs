@@ -15,13 +15,19 @@ use crate::resume::Change;
 /// Why a run, or a command about one, ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A process of those that train together cannot go on with the others.
-    #[error("{what}")]
-    Ranks {
+    /// A process of those that train together has something else than the first one.
+    #[error("has another {what} than rank 0")]
+    OtherRank {
         /// Which one.
         rank: usize,
-        /// Why.
-        what: String,
+        /// What of it differs.
+        what: &'static str,
+    },
+    /// A process of those that train together is not there any more.
+    #[error("no answer")]
+    NoRank {
+        /// Which one.
+        rank: usize,
     },
     /// A mistake in a config.
     #[error("{message}")]
@@ -315,7 +321,7 @@ impl Error {
             | Self::AllDamaged { .. }
             | Self::DoesNotFit { .. } => 5,
             Self::InUse { .. } => 6,
-            Self::Ranks { .. } => 1,
+            Self::OtherRank { .. } | Self::NoRank { .. } => 1,
             Self::Diverged { .. } => 7,
         }
     }
@@ -350,7 +356,7 @@ impl Error {
             Self::ConfigChanged { .. } => "config".into(),
             Self::DoesNotFit { checkpoint, .. } => checkpoint.display().to_string(),
             Self::Diverged { step, .. } => format!("step {step}"),
-            Self::Ranks { rank, .. } => format!("rank {rank}"),
+            Self::OtherRank { rank, .. } | Self::NoRank { rank } => format!("rank {rank}"),
         }
     }
 
@@ -405,10 +411,10 @@ impl Error {
             }
             Self::NotARun { .. } => "choose another --out".into(),
             Self::InUse { .. } => "wait for it to end, or choose another --out".into(),
-            Self::Ranks { what, .. } if what.starts_with("has another") => {
+            Self::OtherRank { .. } => {
                 "give every rank the same files, the same options and the same version of this program".into()
             }
-            Self::Ranks { .. } => {
+            Self::NoRank { .. } => {
                 "see what that rank says; a run that had begun goes on with resume, on any number of ranks".into()
             }
             Self::ConfigChanged { .. } => {

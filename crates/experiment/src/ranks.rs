@@ -120,7 +120,7 @@ pub fn same(ranks: &dyn Ranks, what: &'static str, digest: [u8; 32]) -> Result<(
     gather(ranks, &mut digests, |rank| rank..rank + 1)?;
     match digests.iter().position(|other| *other != digests[0]) {
         None => Ok(()),
-        Some(rank) => Err(Error::Ranks { rank, what: format!("has another {what} than rank 0") }),
+        Some(rank) => Err(Error::OtherRank { rank, what }),
     }
 }
 
