@@ -399,6 +399,7 @@ fn command_lines_that_make_no_sense() {
         assert_eq!(output.err.lines().next().unwrap_or_default(), expected);
         assert_eq!((output.code, output.out.as_str()), (2, ""));
         assert_eq!(output.err.lines().count(), 2, "{}", output.err);
+        output
     };
     check(&[], "error: command line: no command given");
     check(&["rn"], "error: command line: unrecognized subcommand 'rn'");
@@ -416,14 +417,11 @@ fn command_lines_that_make_no_sense() {
         ("--model.hidden-size=8", "`model.hidden_size` is a key of a config: "),
         ("--every", "`--help` lists the commands, "),
     ] {
-        check(
+        let named = option.trim_end_matches("=8");
+        let output = check(
             &["run", "x.toml", option],
-            &format!(
-                "error: command line: unexpected argument '{}' found",
-                option.trim_end_matches("=8")
-            ),
+            &format!("error: command line: unexpected argument '{named}' found"),
         );
-        let output = cli(&["run", "x.toml", option]);
         assert!(output.err.contains(&format!("help: {help}")), "{}", output.err);
     }
     for value in ["nan", "inf", "-1", "x"] {
