@@ -32,13 +32,16 @@ const OVERRIDES: [&str; 12] = [
 ];
 
 /// What Open MPI is told; others do not know these variables.
-const OPEN_MPI: [(&str, &str); 5] = [
+const OPEN_MPI: [(&str, &str); 6] = [
     ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
     ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
     ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
     ("OMPI_MCA_hwloc_base_binding_policy", "none"),
     // Copies between processes by the kernel are slower than memory they share on many a virtual machine.
     ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
+    // A rank that is killed while it holds a lock in the memory it shares with its launcher leaves the
+    // launcher waiting for it, long after all ranks have ended (PMIx issue 1233).
+    ("PMIX_MCA_gds", "hash"),
 ];
 
 /// A job that nothing happens to is over sooner, also on a busy machine.
