@@ -330,7 +330,7 @@ impl<T: Real> Model<T> {
                 (rows_of(y, rows.clone()), logits.take(rows.len()))
             }),
             |(y, mut logits)| {
-                gemm_bias(y, output, bias, logits.view_mut());
+                gemm_bias(y, output, bias, logits.all_mut());
             },
         );
     }
@@ -465,7 +465,7 @@ impl<T: Real> Model<T> {
             shares(*rows, pool.threads(), |rows| {
                 (rows_of(dlogits, rows.clone()), dy.take(rows.len()))
             }),
-            |(dlogits, mut dy)| gemm(dlogits, output_t, dy.view_mut()),
+            |(dlogits, mut dy)| gemm(dlogits, output_t, dy.all_mut()),
         );
     }
 }

@@ -184,11 +184,11 @@ impl<T: Real> Part<'_, T> {
                 );
             }
             (None, Input::Dense(x)) => {
-                gemm_bias(x, self.w_xh, self.bias, a.view_mut());
+                gemm_bias(x, self.w_xh, self.bias, a.all_mut());
             }
             (Some(norm), x) => {
                 match x {
-                    Input::Dense(x) => gemm(x, self.w_xh, a.view_mut()),
+                    Input::Dense(x) => gemm(x, self.w_xh, a.all_mut()),
                     Input::Ids(ids) => {
                         for (row, id) in ids.iter().enumerate() {
                             a.row_mut(row).copy_from_slice(self.row_of(*id));
@@ -222,6 +222,6 @@ impl<T: Real> Part<'_, T> {
     /// Overwrites `dx` with the gradient by the inputs.
     pub fn dx(&self, da: &RowsMut<'_, T>, mut dx: RowsMut<'_, T>) {
         let _phase = enter(Phase::InputBackward);
-        gemm(da.view(), self.w_xh_t, dx.view_mut());
+        gemm(da.all(), self.w_xh_t, dx.all_mut());
     }
 }

@@ -546,7 +546,7 @@ impl<'a, T: Real> Lanes<'a, T> {
             let a = self.a.every_mut(common.steps, t).columns(common.mixed.clone());
             return gemm_acc(m, common.w_mh, a);
         };
-        gemm(m, common.w_mh, self.a_m.view_mut());
+        gemm(m, common.w_mh, self.a_m.all_mut());
         for lane in 0..self.lanes.len() {
             let row = lane * common.steps + t;
             norm.forward(row, common.g_mh, self.a_m.row_mut(lane));
@@ -628,7 +628,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                 self.norm_backward(common, t);
                 let by_product = if self.a_h.is_empty() { &self.a } else { &self.a_h };
                 let by_product = by_product.every(common.steps, t);
-                gemm_acc(by_product, common.w_hh_t, self.dh.view_mut());
+                gemm_acc(by_product, common.w_hh_t, self.dh.all_mut());
             }
             for (index, lane) in self.lanes.clone().enumerate() {
                 let row = index * common.steps + t;
@@ -762,7 +762,7 @@ impl<'a, T: Real> Lanes<'a, T> {
                 norm.backward(row, common.g_mh, by_product, d_gain);
             }
         }
-        gemm(self.da_m.every(common.steps, t), common.w_mh_t, self.dm.view_mut());
+        gemm(self.da_m.every(common.steps, t), common.w_mh_t, self.dm.all_mut());
         T::vectorized(
             #[inline(always)]
             || {

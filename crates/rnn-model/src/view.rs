@@ -117,13 +117,18 @@ impl<'a, T: Real> RowsMut<'a, T> {
     }
 
     /// All of it as a matrix.
-    pub fn view(&self) -> ArrayView2<'_, T> {
-        matrix(self.values, self.values.len() / self.width, self.width)
-    }
-
-    /// All of it as a matrix.
     pub fn view_mut(&mut self) -> ArrayViewMut2<'_, T> {
         matrix_mut(self.values, self.values.len() / self.width, self.width)
+    }
+
+    /// All rows, for a product: an `ArrayView2` takes longer to build than a row of a small cell to sum.
+    pub fn all(&self) -> Strided<'_, T> {
+        self.every(1, 0)
+    }
+
+    /// As [`all`](Self::all).
+    pub fn all_mut(&mut self) -> StridedMut<'_, T> {
+        self.every_mut(1, 0)
     }
 }
 

@@ -132,6 +132,7 @@ pub const TILE: usize = kernel::ROWS;
 ///
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
+#[inline(always)]
 #[track_caller]
 pub fn gemm<'a, 'c, T: Real>(
     a: impl Into<Strided<'a, T>>,
@@ -145,6 +146,7 @@ pub fn gemm<'a, 'c, T: Real>(
 ///
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
+#[inline(always)]
 #[track_caller]
 pub fn gemm_bias<'a, 'c, T: Real>(
     a: impl Into<Strided<'a, T>>,
@@ -160,6 +162,7 @@ pub fn gemm_bias<'a, 'c, T: Real>(
 ///
 /// # Panics
 /// If shapes do not fit or a matrix is not contiguous.
+#[inline(always)]
 #[track_caller]
 pub fn gemm_acc<'a, 'c, T: Real>(
     a: impl Into<Strided<'a, T>>,
@@ -169,6 +172,8 @@ pub fn gemm_acc<'a, 'c, T: Real>(
     product(a.into(), b, c.into(), Store::Add);
 }
 
+// Where it is called from, as those that call it: what they are given would be copied, see `Product`.
+#[inline(always)]
 #[track_caller]
 fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, store: Store<'_, T>) {
     let (m, k) = a.dim;
@@ -183,7 +188,7 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     if m == 0 || b.n == 0 {
         return;
     }
-    T::multiply(Product {
+    T::multiply(&mut Product {
         a: Left { values: a.values, first: 0, row: a.stride, step: 1 },
         b: Right { values: &b.values, k, n: b.n },
         rows: m,
@@ -343,7 +348,7 @@ fn part<T: Real>(
             } else {
                 Left { first, ..as_it_lies }
             };
-            T::multiply(Product {
+            T::multiply(&mut Product {
                 a,
                 b: Right { values: b_block, k, n: cols },
                 rows: rows - done,
@@ -467,7 +472,7 @@ mod tests {
                     let mut found = c.to_vec();
                     $kernel(
                         level,
-                        Product {
+                        &mut Product {
                             a: Left { values: &a[..], first: 0, row, step },
                             b: Right { values: &values, k, n },
                             rows,

@@ -122,6 +122,10 @@ pub struct Right<'a, T> {
 }
 
 /// A product over all columns of B.
+///
+/// It is handed on by reference. A copy of it is made of halves of sixteen bytes, and a half that was just
+/// written as two words is not there before both have left for the cache: of a row of 100 by 100, a tenth
+/// of the time.
 #[derive(Debug)]
 pub struct Product<'a, T> {
     pub(crate) a: Left<'a, T>,
@@ -180,8 +184,8 @@ impl<'a, T> Right<'a, T> {
 
 /// The definition of a product, for a B of which no vectors overlap; what any number type can do.
 #[inline(always)]
-pub(crate) fn plain<T: Real>(grid: Grid, product: Product<'_, T>) {
-    let Product { a, b, rows, c, stride, store } = product;
+pub(crate) fn plain<T: Real>(grid: Grid, product: &mut Product<'_, T>) {
+    let Product { a, b, rows, ref mut c, stride, store } = *product;
     for Panel { values, first, cols } in b.panels(grid) {
         for i in 0..rows {
             let c = &mut c[i * stride + first..][..cols];
@@ -227,7 +231,7 @@ const AHEAD: usize = 8;
 macro_rules! kernel {
     ($multiply:ident, $pack:ident, $begin:ident, $float:ident, $vector:ident) => {
         /// [`plain`] with vectors.
-        pub(crate) fn $multiply(level: Level, product: Product<'_, $float>) {
+        pub(crate) fn $multiply(level: Level, product: &mut Product<'_, $float>) {
             match level {
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512(simd) => $multiply::all::<_, 4, 1>(simd, product),
@@ -273,7 +277,6 @@ macro_rules! kernel {
         }
 
         mod $multiply {
-            use std::array::from_fn;
             use std::ops::Add;
 
             use fearless_simd::{Simd, SimdBase, SimdFloat};
@@ -281,8 +284,8 @@ macro_rules! kernel {
             use crate::prefetch::prefetch;
 
             use super::{
-                AHEAD, Begin, DEPTH, Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Right,
-                Store, TURN, WIDEST, plain, plain_pack,
+                AHEAD, Begin, DEPTH, Grid, Left, Pack, Panel, Product, ROW_BLOCK, ROWS, Store,
+                TURN, WIDEST, plain, plain_pack,
             };
 
             /// Values in a line of a cache.
@@ -293,25 +296,25 @@ macro_rules! kernel {
             #[inline(always)]
             pub fn all<S: Simd, const MOST: usize, const OTHERS: usize>(
                 simd: S,
-                product: Product<'_, $float>,
+                product: &mut Product<'_, $float>,
             ) {
-                let Product { a, b, rows, c, stride, store } = product;
                 // That of the level, made of constants: dividing by others would take longer than a row.
                 let grid = Grid { width: S::$vector::LEN, most: MOST };
-                if b.n < grid.width {
+                if product.b.n < grid.width {
                     simd.vectorize(
                         #[inline(always)]
-                        || plain(grid, Product { a, b, rows, c, stride, store }),
+                        || plain(grid, product),
                     );
                     return;
                 }
-                if rows == 1 && a.step == 1 {
+                if product.rows == 1 && product.a.step == 1 {
                     simd.vectorize(
                         #[inline(always)]
-                        || lines::<S, MOST, OTHERS>(simd, grid, a, b, c, store),
+                        || lines::<S, MOST, OTHERS>(simd, product),
                     );
                     return;
                 }
+                let Product { a, b, rows, ref mut c, stride, store } = *product;
                 // Spread evenly over as few blocks and tiles as will do: a tile of one row takes as long
                 // as one of four, since its chains are too few to keep the units busy.
                 let blocks = rows.div_ceil(ROW_BLOCK);
@@ -576,25 +579,21 @@ macro_rules! kernel {
             #[inline(always)]
             fn lines<S: Simd, const MOST: usize, const OTHERS: usize>(
                 simd: S,
-                grid: Grid,
-                a: Left<'_, $float>,
-                b: Right<'_, $float>,
-                c: &mut [$float],
-                store: Store<'_, $float>,
+                product: &mut Product<'_, $float>,
             ) {
+                let Product { a, b, ref mut c, store, .. } = *product;
                 let a = &a.values[a.first * a.row..][..b.k];
-                let mut panels = b.panels(grid);
+                // Made of constants here too: what a closure is handed is none.
+                let mut panels = b.panels(Grid { width: S::$vector::LEN, most: MOST });
                 while let Some(one) = panels.next() {
                     let vectors = one.cols.div_ceil(S::$vector::LEN);
-                    let at = Line { a, c: &mut *c, store };
+                    let at = Line { a, c, store };
                     if let Some(other) = panels.next() {
                         // Where panels run out, one is computed twice.
-                        let others =
-                            from_fn(
-                                |n| {
-                                    if n == 0 { other } else { panels.next().unwrap_or(other) }
-                                },
-                            );
+                        let mut others = [other; OTHERS];
+                        for other in &mut others[1..] {
+                            *other = panels.next().unwrap_or(*other);
+                        }
                         match vectors {
                             1 => line::<S, 1, MOST, OTHERS>(simd, one, others, at),
                             2 => line::<S, 2, MOST, OTHERS>(simd, one, others, at),

@@ -97,7 +97,7 @@ pub trait Real:
 
     /// The product that all others are made of.
     #[doc(hidden)]
-    fn multiply(product: Product<'_, Self>) {
+    fn multiply(product: &mut Product<'_, Self>) {
         kernel::plain(Self::grid(), product);
     }
 }
@@ -167,7 +167,7 @@ macro_rules! real {
                 $begin(Level::get(), begin)
             }
 
-            fn multiply(product: Product<'_, Self>) {
+            fn multiply(product: &mut Product<'_, Self>) {
                 $multiply(Level::get(), product);
             }
         }
