@@ -2,7 +2,8 @@
 //!
 //! A cell's equations treat every unit alike. So a layer hands it a fixed number of them in arrays of
 //! their own, and the compiler makes vector instructions of loops as plain as in the paper: their
-//! length is known, and no two slices overlap.
+//! length is known, and no two slices overlap. How many vectors there are is handed along as a constant:
+//! kept in a structure beside them it would be none, and there would be no vector instructions.
 
 use tensor_core::{Real, prefetch};
 
