@@ -85,4 +85,4 @@ pub use sweep::{Axis, Combination, Ended, Standing, Sweep, SweepEvent, combinati
 pub use text_model::{Reading, Summary, TextModel};
 pub use train::{Outcome, agree, train, train_from};
 pub use trainer::{StepReport, Trainer};
-pub use yardsticks::{FREQUENCIES, GUESSING, Ground, Measuring, NGramLoss, Yardsticks};
+pub use yardsticks::{FREQUENCIES, GUESSING, Ground, Measuring, NGramLoss, Yardsticks, guessing};

@@ -11,7 +11,7 @@ use tensor_core::{Layout, Shape};
 use crate::config::{Mode, OnDivergence};
 use crate::evaluator::EVAL_STEPS;
 use crate::memory::{self, Memory};
-use crate::{Config, Dtype, DtypeName, Error, Parts, SplitText, yardsticks};
+use crate::{Config, Dtype, DtypeName, Error, Parts, SplitText, guessing, yardsticks};
 
 /// What a config asks for, ready to be trained: its parts are found, its text is read and cut, its
 /// initial weights are at hand, and the run is known to fit into the machine.
@@ -117,7 +117,7 @@ impl Experiment {
 
     /// What guessing costs, all symbols alike, in nats: where losses start.
     pub fn uniform(&self) -> f64 {
-        libm::log(self.tokenizer().vocab_size() as f64)
+        guessing(self.tokenizer().vocab_size())
     }
 
     /// The part of the text that is trained on.

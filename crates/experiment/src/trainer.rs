@@ -15,7 +15,7 @@ use crate::config::{Mode, OnDivergence};
 use crate::evaluator::Evaluator;
 use crate::ranks::{Alone, Ranks, Tree, complete, gather, share};
 use crate::shard::Shard;
-use crate::{Dtype, Error, Experiment, build_model};
+use crate::{Dtype, Error, Experiment, build_model, guessing};
 
 /// What one step of training did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,7 +117,7 @@ impl<'e, T: Dtype> Trainer<'e, T> {
             text: experiment.train_text().reader(rule.batch_size),
             step: 0,
             chars: 0,
-            smooth_nats_per_char: libm::log(vocab_size as f64),
+            smooth_nats_per_char: guessing(vocab_size),
             best: None,
             rollbacks: 0,
             good: None,

@@ -18,6 +18,11 @@ pub(crate) const YARDSTICKS: &str = "yardsticks.json";
 /// How the loss of a guess among all symbols is called.
 pub const GUESSING: &str = "guessing";
 
+/// What such a guess costs in nats: where losses start.
+pub fn guessing(vocab_size: usize) -> f64 {
+    libm::log(vocab_size as f64)
+}
+
 /// How the yardstick of bare frequencies is called.
 pub const FREQUENCIES: &str = "frequencies alone";
 
@@ -125,7 +130,7 @@ impl Yardsticks {
     }
 
     fn of(ground: Ground, ngrams: Vec<NGramLoss>, xz: f64) -> Self {
-        Self { uniform: libm::log(ground.vocab_size as f64), ngrams, xz, ground }
+        Self { uniform: guessing(ground.vocab_size), ngrams, xz, ground }
     }
 
     /// Those that a run left behind.

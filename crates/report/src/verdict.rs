@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 
 use data_io::Unit;
-use experiment::{FREQUENCIES, GUESSING};
+use experiment::{FREQUENCIES, GUESSING, guessing};
 use maud::{Markup, html};
 
 use crate::Run;
@@ -100,7 +100,7 @@ fn yardsticks(run: &Run) -> Vec<(String, f64)> {
     let mut yardsticks = run.yardsticks.clone();
     let is_guess = |(name, _): &(String, f64)| name == GUESSING;
     if let (Ok(model), false) = (&run.model, yardsticks.iter().any(is_guess)) {
-        yardsticks.push((GUESSING.into(), (model.summary.vocab_size as f64).ln()));
+        yardsticks.push((GUESSING.into(), guessing(model.summary.vocab_size)));
     }
     yardsticks.extend(run.entropy.map(|entropy| ("the entropy of the source".into(), entropy)));
     yardsticks.sort_by(|a, b| b.1.total_cmp(&a.1));

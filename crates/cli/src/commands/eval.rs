@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use data_io::{Corpus, Excerpt, Tokenizer, Unit};
 use experiment::{
     Config, Dynamic, Error, Ground, Parts, Reading, SplitText, TextModel, Yardsticks, grouped,
-    own_text, run_of,
+    guessing, own_text, run_of,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -149,7 +149,7 @@ pub fn run(args: &EvalArgs, parts: &Parts, console: &mut Console<'_>) -> Result<
         chars,
         dynamic: args.dynamic.then_some((args.rate, args.decay)),
         nats_per_char,
-        uniform: libm::log(model.summary().vocab_size as f64),
+        uniform: guessing(model.summary().vocab_size),
         yardsticks,
         by_char: args.by_char.then_some(by_char),
     };

@@ -8,7 +8,7 @@ use registry::value_text;
 use toml::Value;
 
 use super::{CELL, Facts, MOMENTUM, Plan, RISE, Symbols, TINY, learning_rate};
-use crate::{in_bytes, in_time};
+use crate::{guessing, in_bytes, in_time};
 
 /// Columns of a comment.
 const COLUMNS: usize = 98;
@@ -179,7 +179,7 @@ impl Plan {
             },
             in_bytes(facts.memory.total()),
         ));
-        let uniform = libm::log(facts.vocab_size as f64);
+        let uniform = guessing(facts.vocab_size);
         let mut loss = format!(
             "Loss: it starts near ln {} = {uniform:.3} nats a symbol, where every symbol is as likely as any",
             facts.vocab_size
