@@ -43,8 +43,14 @@ pub fn sum<T: Real>(values: &[T]) -> T {
             partial[lane] += block[lane];
         }
     }
-    for (partial, value) in partial.iter_mut().zip(tail) {
-        *partial += *value;
+    // Zeros in the place of what the last block lacks change no sum, as none is -0; and sums that are not
+    // reached one by one stay in a vector.
+    let mut last = [T::ZERO; LANES];
+    for (last, value) in last.iter_mut().zip(tail) {
+        *last = *value;
+    }
+    for lane in 0..LANES {
+        partial[lane] += last[lane];
     }
     fold(partial, T::add)
 }
@@ -60,12 +66,16 @@ pub fn maximum<T: Real>(values: &[T]) -> T {
     let mut most = [values[0]; LANES];
     // Unlike a sum, a maximum may see a value twice: the last block ends where the values do.
     let (blocks, tail) = values.as_chunks::<LANES>();
-    for block in blocks.iter().chain(values.last_chunk()) {
+    for block in blocks {
         for lane in 0..LANES {
             most[lane] = larger(most[lane], block[lane]);
         }
     }
-    if blocks.is_empty() {
+    if let Some(last) = values.last_chunk::<LANES>() {
+        for lane in 0..LANES {
+            most[lane] = larger(most[lane], last[lane]);
+        }
+    } else {
         for (most, value) in most.iter_mut().zip(tail) {
             *most = larger(*most, *value);
         }
@@ -146,6 +156,25 @@ mod tests {
             assert_eq!(dot(&a, &b), expected, "length {len}");
             assert_eq!(sum(&b), b.iter().sum::<f64>(), "length {len}");
             assert_eq!(norm(&a), a.iter().map(|a| a * a).sum::<f64>().sqrt(), "length {len}");
+        }
+    }
+
+    /// Of real numbers, which show any other order.
+    #[test]
+    fn sums_are_taken_in_the_order_described() {
+        for len in [0, 1, LANES - 1, LANES, LANES + 1, 5 * LANES + 3] {
+            let values: Vec<f32> = (0..len).map(|i| (i as f32 * 0.7).sin() - 0.4).collect();
+            let mut partial = [0.0; LANES];
+            for (i, value) in values.iter().enumerate() {
+                partial[i % LANES] += value;
+            }
+            for half in [8, 4, 2, 1] {
+                for lane in 0..half {
+                    partial[lane] += partial[lane + half];
+                }
+            }
+            assert_eq!(sum(&values).to_bits(), partial[0].to_bits(), "length {len}");
+            assert_eq!(dot(&values, &vec![1.0; len]).to_bits(), partial[0].to_bits());
         }
     }
 
