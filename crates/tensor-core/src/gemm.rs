@@ -172,7 +172,7 @@ pub fn gemm_acc<'a, 'c, T: Real>(
     product(a.into(), b, c.into(), Store::Add);
 }
 
-// Where it is called from, as those that call it: what they are given would be copied, see `Product`.
+// Compiled where it is called from, as those above, or what it is given would be copied first: see `Product`.
 #[inline(always)]
 #[track_caller]
 fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, store: Store<'_, T>) {
