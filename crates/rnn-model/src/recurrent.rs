@@ -211,6 +211,9 @@ struct Tapes<T> {
     h: Rows<T>,
     c_prev: Rows<T>,
     c: Rows<T>,
+    /// States after the last step of each lane, which are carried into the next window.
+    h_last: Rows<T>,
+    c_last: Rows<T>,
     /// Gradient by the product `m·W_mh`.
     da_m: Rows<T>,
     /// Normalize `x·W_xh`, `h[t-1]·W_hh` and `m·W_mh`. The first is the projection's.
@@ -286,6 +289,8 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             h: tape(hidden_size),
             c_prev: tape(if_c(hidden_size)),
             c: tape(if_c(hidden_size)),
+            h_last: lanes(hidden_size),
+            c_last: lanes(if_c(hidden_size)),
             da_m: tape(width_m),
             norm_h: norm(width_h),
             norm_m: norm(width_m),
@@ -352,6 +357,8 @@ impl<T: Real, C: Cell<T>> Recurrent<T, C> {
             h: tapes.h.part_mut(0..rows),
             c_prev: tapes.c_prev.part_mut(0..rows),
             c: tapes.c.part_mut(0..rows),
+            h_last: tapes.h_last.part_mut(lanes.clone()),
+            c_last: tapes.c_last.part_mut(lanes.clone()),
             da_m: tapes.da_m.part_mut(0..rows),
             norm_x,
             norm_h: tapes.norm_h.as_mut().map(|norm| norm.part_mut(rows)),
@@ -410,6 +417,8 @@ struct Lanes<'a, T> {
     h: RowsMut<'a, T>,
     c_prev: RowsMut<'a, T>,
     c: RowsMut<'a, T>,
+    h_last: RowsMut<'a, T>,
+    c_last: RowsMut<'a, T>,
     da_m: RowsMut<'a, T>,
     norm_x: Option<NormMut<'a, T>>,
     norm_h: Option<NormMut<'a, T>>,
@@ -438,6 +447,8 @@ impl<'a, T: Real> Lanes<'a, T> {
             h: self.h.take(rows),
             c_prev: self.c_prev.take(rows),
             c: self.c.take(rows),
+            h_last: self.h_last.take(lanes),
+            c_last: self.c_last.take(lanes),
             da_m: self.da_m.take(rows),
             norm_x: self.norm_x.as_mut().map(|norm| norm.take(rows)),
             norm_h: self.norm_h.as_mut().map(|norm| norm.take(rows)),
@@ -470,25 +481,21 @@ impl<'a, T: Real> Lanes<'a, T> {
         }
     }
 
-    /// Overwrites the state before step `t` with the one after the step before, or with what is
-    /// carried into the window, or with the initial one.
+    /// Overwrites the state before step `t` where it is not the one after the step before: at the first
+    /// step with what is carried into the window, and where a text starts with the initial one.
     fn begin<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize, state: &[T]) {
-        let Self { h_prev, h, c_prev, c, .. } = self;
-        let vectors = [(h_prev, &*h), (c_prev, &*c)];
-        for (vector, (prev, behind)) in vectors.into_iter().enumerate() {
-            if behind.is_empty() {
+        let Self { h_prev, c_prev, .. } = self;
+        for (vector, prev) in [h_prev, c_prev].into_iter().enumerate() {
+            if prev.is_empty() {
                 continue;
             }
             for (index, lane) in self.lanes.clone().enumerate() {
-                let row = index * common.steps + t;
-                let prev = prev.row_mut(row);
+                let prev = prev.row_mut(index * common.steps + t);
                 if common.starts(lane, t) {
                     common.initial.write(common.initial_theta, vector, prev);
                 } else if t == 0 {
                     let carried = (vector * common.batch_size + lane) * common.hidden_size;
                     prev.copy_from_slice(&state[carried..][..common.hidden_size]);
-                } else {
-                    prev.copy_from_slice(behind.row(row - 1));
                 }
             }
         }
@@ -554,7 +561,8 @@ impl<'a, T: Real> Lanes<'a, T> {
         }
     }
 
-    /// The cell's equations of step `t`.
+    /// The cell's equations of step `t`. The state after it is written twice, once to where the next step
+    /// finds it.
     fn cell_forward<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize) {
         T::vectorized(
             #[inline(always)]
@@ -567,11 +575,19 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let n_own = common.cell.own().len();
                 let Common { hidden_size, steps, .. } = *common;
                 let row_own = vectors(common.own, hidden_size, n_own);
-                for row in (t..).step_by(steps).take(self.lanes.len()) {
+                for lane in 0..self.lanes.len() {
+                    let row = lane * steps + t;
+                    let (h_prev, mut h_next) = self.h_prev.row_and_next(row);
+                    let (c_prev, mut c_next) = self.c_prev.row_and_next(row);
+                    if t + 1 == steps {
+                        (h_next, c_next) = (self.h_last.row_mut(lane), self.c_last.row_mut(lane));
+                    }
                     let mut row_a = vectors_mut(self.a.row_mut(row), hidden_size, gates);
                     let row_a_h = vectors(self.a_h.row(row), hidden_size, by_h);
-                    let row_h_prev = vectors(self.h_prev.row(row), hidden_size, 1);
-                    let row_c_prev = vectors(self.c_prev.row(row), hidden_size, n_c);
+                    let row_h_prev = vectors(h_prev, hidden_size, 1);
+                    let row_c_prev = vectors(c_prev, hidden_size, n_c);
+                    let mut row_h_next = vectors_mut(h_next, hidden_size, 1);
+                    let mut row_c_next = vectors_mut(c_next, hidden_size, n_c);
                     let mut row_h = vectors_mut(self.h.row_mut(row), hidden_size, 1);
                     let mut row_c = vectors_mut(self.c.row_mut(row), hidden_size, n_c);
                     blocks!(hidden_size, |at| {
@@ -600,6 +616,8 @@ impl<'a, T: Real> Lanes<'a, T> {
                         store_each(&a[..gates], &mut row_a, at);
                         store_each(&h[..1], &mut row_h, at);
                         store_each(&c[..n_c], &mut row_c, at);
+                        store_each(&h[..1], &mut row_h_next, at);
+                        store_each(&c[..n_c], &mut row_c_next, at);
                     });
                 }
             },
@@ -681,6 +699,8 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let by_h = if recurrence == Recurrence::Sum { 0 } else { n_h };
                 let d_by_h = if recurrence == Recurrence::Apart { n_h } else { 0 };
                 let n_c = usize::from(common.cell.has_c());
+                // The equations of a cell with a memory go back through that.
+                let n_h_asked = 1 - n_c;
                 let n_own = common.cell.own().len();
                 let Common { hidden_size, steps, .. } = *common;
                 let row_own = vectors(common.own, hidden_size, n_own);
@@ -701,9 +721,9 @@ impl<'a, T: Real> Lanes<'a, T> {
                         let lane = steps * hidden_size;
                         ask_each(&row_a[..gates], at, gates * lane);
                         ask_each(&row_a_h[..by_h], at, by_h * lane);
-                        ask_each(&row_h_prev[..1], at, lane);
+                        ask_each(&row_h_prev[..n_h_asked], at, lane);
                         ask_each(&row_c_prev[..n_c], at, lane);
-                        ask_each(&row_h[..1], at, lane);
+                        ask_each(&row_h[..n_h_asked], at, lane);
                         ask_each(&row_c[..n_c], at, lane);
                         ask_each(&row_dy[..1], at, lane);
                         let [mut own, mut a, mut a_h, mut h_prev, mut c_prev, mut h, mut c] =
@@ -863,6 +883,8 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
             &t.h,
             &t.c_prev,
             &t.c,
+            &t.h_last,
+            &t.c_last,
             &t.da_m,
             &t.a_kept,
             &t.a_m,
@@ -912,12 +934,9 @@ impl<T: Real, C: Cell<T>> Layer<T> for Recurrent<T, C> {
     }
 
     fn carry(&self, state: &mut [T]) {
-        let Tapes { h, c, .. } = &self.tapes;
-        let vectors = [h, c].into_iter().take(self.states().len());
-        let rows = vectors.flat_map(|rows| (0..self.dims.batch_size).map(move |lane| (rows, lane)));
-        for (state, (rows, lane)) in state.chunks_exact_mut(self.dims.hidden_size).zip(rows) {
-            state.copy_from_slice(rows.row((lane + 1) * self.steps - 1));
-        }
+        let (h, c) = state.split_at_mut(self.dims.batch_size * self.dims.hidden_size);
+        h.copy_from_slice(self.tapes.h_last.flat(0..self.dims.batch_size));
+        c.copy_from_slice(self.tapes.c_last.flat(0..self.dims.batch_size));
     }
 
     fn backward(

@@ -95,6 +95,13 @@ impl<'a, T: Real> RowsMut<'a, T> {
         &mut self.values[index * self.width..][..self.width]
     }
 
+    /// A row, and the one behind it; empty if there is none.
+    #[inline(always)]
+    pub fn row_and_next(&mut self, index: usize) -> (&[T], &mut [T]) {
+        let (row, rest) = self.values[index * self.width..].split_at_mut(self.width);
+        (row, rest.get_mut(..self.width).unwrap_or_default())
+    }
+
     /// Of every `steps` rows the one at `t`: those of one time step, one for each lane.
     #[track_caller]
     pub fn every(&self, steps: usize, t: usize) -> Strided<'_, T> {
