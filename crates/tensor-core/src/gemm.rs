@@ -308,6 +308,10 @@ fn rows_of<'a, T>((matrix, cols): (&'a [T], usize), rows: &Range<usize>) -> (&'a
     (&matrix[rows.start * cols..rows.end * cols], cols)
 }
 
+/// Up to how many rows of C a panel of B is multiplied by all of them before the next one is laid out, in
+/// its place: so few that what they take of A stays in a cache until the next panel wants it.
+const NEAR: usize = 2 * BLOCK;
+
 /// Columns of the widest vector.
 const WHOLE: usize = 16;
 
@@ -331,31 +335,34 @@ fn part<T: Real>(
         let store = if block == 0 { Store::Overwrite } else { Store::Continue };
         let (c, stride) = (c.as_slice_mut().unwrap_or(&mut *c_block), cols);
         let as_it_lies = Left { values: a, first: row, row: 1, step: m };
-        let mut done = 0;
-        for (place, cols) in grid.panels(cols) {
-            let to = &mut b_block[place * k..][..k * grid.stride(cols)];
-            let pack = Pack { b, k, n, is_transposed: false, first: col + place, cols, to };
-            let c = &mut c[place..];
-            done = T::begin(Begin { pack, a: as_it_lies, rows, c, stride, store });
-        }
-        if done < rows {
-            let first = row + done;
-            // What is left at the end would not fill vectors.
-            let a = if k == BLOCK && !a_block.is_empty() {
-                let (to, is_transposed) = (&mut *a_block, true);
-                T::pack(Pack { b: a, k: m, n: k, is_transposed, first: 0, cols: k, to });
-                Left { values: &*a_block, first, row: k, step: 1 }
-            } else {
-                Left { first, ..as_it_lies }
-            };
-            T::multiply(&mut Product {
-                a,
-                b: Right { values: b_block, k, n: cols },
-                rows: rows - done,
-                c: &mut c[done * stride..],
-                stride,
-                store,
-            });
+        // What is left at the end would not fill vectors.
+        let turned = if k == BLOCK && !a_block.is_empty() {
+            let (to, is_transposed) = (&mut *a_block, true);
+            T::pack(Pack { b: a, k: m, n: k, is_transposed, first: 0, cols: k, to });
+            Left { values: &*a_block, first: row, row: k, step: 1 }
+        } else {
+            as_it_lies
+        };
+        let each_panel = (rows <= NEAR).then(|| grid.panels(cols));
+        let all_columns = (NEAR < rows).then_some((0, cols));
+        for (first, cols) in each_panel.into_iter().flatten().chain(all_columns) {
+            let (col, mut done) = (col + first, 0);
+            for (place, cols) in grid.panels(cols) {
+                let to = &mut b_block[place * k..][..k * grid.stride(cols)];
+                let pack = Pack { b, k, n, is_transposed: false, first: col + place, cols, to };
+                let c = &mut c[first + place..];
+                done = T::begin(Begin { pack, a: as_it_lies, rows, c, stride, store });
+            }
+            if done < rows {
+                T::multiply(&mut Product {
+                    a: Left { first: row + done, ..turned },
+                    b: Right { values: b_block, k, n: cols },
+                    rows: rows - done,
+                    c: &mut c[done * stride + first..],
+                    stride,
+                    store,
+                });
+            }
         }
     }
     if !is_whole {
@@ -616,11 +623,24 @@ mod tests {
     fn matrices_of_several_blocks_each_way_give_their_product() {
         let mut scratch = Aligned::default();
         let more = BLOCK + 4;
-        // Several blocks of B's rows, of its columns, of rows of few columns, and of C's rows.
+        // Several blocks of B's rows, of its columns, of rows of few columns, of C's rows, and panels of B beside
+        // more rows of C than one of them waits for.
         let shapes = if cfg!(miri) {
-            [(2, more, 40), (2, 3, 2 * COLS + 9), (2, 2 * BLOCK + 8, 5), (ROW_BLOCK + 4, more, 3)]
+            [
+                (2, more, 40),
+                (2, 3, 2 * COLS + 9),
+                (2, 2 * BLOCK + 8, 5),
+                (ROW_BLOCK + 4, more, 3),
+                (NEAR + 1, 3, 70),
+            ]
         } else {
-            [(53, more, 300), (5, 30, 2 * COLS + 9), (49, 2 * BLOCK + 8, 5), (150, more, 40)]
+            [
+                (53, more, 300),
+                (5, 30, 2 * COLS + 9),
+                (49, 2 * BLOCK + 8, 5),
+                (150, more, 40),
+                (NEAR + 9, 5, 150),
+            ]
         };
         for (m, k, n) in shapes {
             let (a, b) = (integers(m, k, 1), integers(k, n, 2));
