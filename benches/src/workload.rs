@@ -50,12 +50,13 @@ pub fn workloads() -> Vec<Workload> {
     ]
 }
 
-/// One layer from 64 to 2048 wide, to see what a multiply-add costs as weights leave the caches.
+/// Two layers, as W2 and W3 have, from 64 to 2048 wide: to see whether time grows as operations do, from
+/// where a tenth of them is no product to where weights have left the caches.
 pub fn growth() -> Vec<Workload> {
     let workload = |hidden_size: u64| Workload {
         name: format!("{hidden_size}"),
         cell: "lstm",
-        layers: 1,
+        layers: 2,
         hidden_size,
         vocab_size: 96,
         batch_size: 32,
@@ -108,6 +109,46 @@ impl Workload {
     pub fn char_flops(&self) -> u64 {
         let (gates, hidden) = (self.gates(), self.hidden_size);
         2 * (gates * hidden * hidden * (2 * self.layers - 1) + hidden * self.vocab_size)
+    }
+
+    /// Floating-point operations of a step that no product has: cells, softmax, sums, the optimizer.
+    ///
+    /// As they are computed here: a polynomial counts with all its multiply-adds, a root or a division as
+    /// one. What is done once a row or a lane is left out, as are comparisons and norms.
+    pub fn other_flops(&self) -> u64 {
+        let Self { layers, hidden_size: hidden, vocab_size, .. } = *self;
+        let pre_activations = self.gates() * hidden;
+        // Those of `tensor_core::math`.
+        const EXP: u64 = 21;
+        const TANH: u64 = 36;
+        const SIGMOID: u64 = 27;
+        // Of a unit, both ways, and whether what the state adds to its pre-activations is a sum.
+        let (unit, is_sum) = match self.cell {
+            "vanilla" => (TANH + 4, true),
+            "gru" => (2 * SIGMOID + TANH + 29, false),
+            // The way back computes tanh(c) once more.
+            "lstm" => (3 * SIGMOID + 3 * TANH + 27, true),
+            cell => unreachable!("the equations of a {cell} cell were not counted"),
+        };
+        // Forwards the bias and what the state adds, backwards the gradients by bias and state.
+        let layer = hidden * unit + pre_activations * (2 + u64::from(is_sum)) + hidden;
+        // A character's row of weights is added up, no product.
+        let first = pre_activations;
+        // Bias, shift, sum, scale, and the gradient by the bias.
+        let output = vocab_size * (EXP + 5);
+        let update = match self.optimizer {
+            "adagrad" => 10,
+            _ => 15,
+        };
+        self.chars() * (layers * layer + first + output) + self.params() * update
+    }
+
+    /// Number of parameters, but for a GRU's `b_hh`.
+    fn params(&self) -> u64 {
+        let Self { layers, hidden_size: hidden, vocab_size, .. } = *self;
+        let pre_activations = self.gates() * hidden;
+        let inputs = vocab_size + (layers - 1) * hidden;
+        pre_activations * (inputs + layers * (hidden + 1)) + (hidden + 1) * vocab_size
     }
 
     fn gates(&self) -> u64 {
@@ -226,6 +267,10 @@ mod tests {
             let experiment = workload.prepare(directory.path());
             let vocab_size = experiment.tokenizer().vocab_size() as u64;
             assert_eq!(vocab_size, workload.vocab_size, "{}", workload.name);
+            let of_gru =
+                if workload.cell == "gru" { workload.layers * workload.hidden_size } else { 0 };
+            let params = experiment.initial().len() as u64;
+            assert_eq!(params, workload.params() + of_gru, "{}", workload.name);
         }
     }
 }

@@ -22,7 +22,7 @@ struct Args {
     /// Measured time of each workload
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
-    /// Only workloads whose name begins with this, such as W2; `growth` is one layer of 64 to 2048
+    /// Only workloads whose name begins with this, such as W2; `growth` is two layers of 64 to 2048
     #[arg(long, value_name = "NAME", default_value = "W")]
     only: String,
 }
@@ -99,6 +99,8 @@ impl Measured {
             }
         }
         line("step", total, workload.step_flops());
+        let all = workload.step_flops() + workload.other_flops();
+        line("all operations", total, all);
         println!();
     }
 }
