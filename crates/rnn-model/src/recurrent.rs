@@ -211,7 +211,8 @@ struct Tapes<T> {
     h: Rows<T>,
     c_prev: Rows<T>,
     c: Rows<T>,
-    /// States after the last step of each lane, which are carried into the next window.
+    /// States after a window, a row for each lane: where its last step writes what another step would find
+    /// in the next row of `h_prev` and `c_prev`.
     h_last: Rows<T>,
     c_last: Rows<T>,
     /// Gradient by the product `m·W_mh`.
@@ -484,6 +485,9 @@ impl<'a, T: Real> Lanes<'a, T> {
     /// Overwrites the state before step `t` where it is not the one after the step before: at the first
     /// step with what is carried into the window, and where a text starts with the initial one.
     fn begin<C: Cell<T>>(&mut self, common: &Common<'_, '_, T, C>, t: usize, state: &[T]) {
+        if 0 < t && common.window.resets.is_empty() {
+            return;
+        }
         let Self { h_prev, c_prev, .. } = self;
         for (vector, prev) in [h_prev, c_prev].into_iter().enumerate() {
             if prev.is_empty() {
@@ -592,10 +596,9 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let mut row_c = vectors_mut(self.c.row_mut(row), hidden_size, n_c);
                     blocks!(hidden_size, |at| {
                         // Of the next lane, what no product has just read or written.
-                        let lane = steps * hidden_size;
-                        ask_each(&row_a[..gates], at, gates * lane);
-                        ask_each(&row_h[..1], at, lane);
-                        ask_each(&row_c[..n_c], at, lane);
+                        ask_each(&row_a[..gates], at, gates * steps * hidden_size);
+                        ask_each(&row_h[..1], at, steps * hidden_size);
+                        ask_each(&row_c[..n_c], at, steps * hidden_size);
                         // Of this block alone, so that they stay in registers.
                         let [mut own, mut a, mut a_h, mut h_prev, mut c_prev, mut h, mut c] =
                             at.few();
@@ -699,8 +702,6 @@ impl<'a, T: Real> Lanes<'a, T> {
                 let by_h = if recurrence == Recurrence::Sum { 0 } else { n_h };
                 let d_by_h = if recurrence == Recurrence::Apart { n_h } else { 0 };
                 let n_c = usize::from(common.cell.has_c());
-                // The equations of a cell with a memory go back through that.
-                let n_h_asked = 1 - n_c;
                 let n_own = common.cell.own().len();
                 let Common { hidden_size, steps, .. } = *common;
                 let row_own = vectors(common.own, hidden_size, n_own);
@@ -718,14 +719,14 @@ impl<'a, T: Real> Lanes<'a, T> {
                     let row_d_own = &mut self.d_vectors.row_mut(lane)[d_own.clone()];
                     let mut row_d_own = vectors_mut(row_d_own, hidden_size, n_own);
                     blocks!(hidden_size, |at| {
-                        let lane = steps * hidden_size;
-                        ask_each(&row_a[..gates], at, gates * lane);
-                        ask_each(&row_a_h[..by_h], at, by_h * lane);
-                        ask_each(&row_h_prev[..n_h_asked], at, lane);
-                        ask_each(&row_c_prev[..n_c], at, lane);
-                        ask_each(&row_h[..n_h_asked], at, lane);
-                        ask_each(&row_c[..n_c], at, lane);
-                        ask_each(&row_dy[..1], at, lane);
+                        // Of the next lane. The cells with a memory read no h here.
+                        ask_each(&row_a[..gates], at, gates * steps * hidden_size);
+                        ask_each(&row_a_h[..by_h], at, by_h * steps * hidden_size);
+                        ask_each(&row_h_prev[..1 - n_c], at, steps * hidden_size);
+                        ask_each(&row_c_prev[..n_c], at, steps * hidden_size);
+                        ask_each(&row_h[..1 - n_c], at, steps * hidden_size);
+                        ask_each(&row_c[..n_c], at, steps * hidden_size);
+                        ask_each(&row_dy[..1], at, steps * hidden_size);
                         let [mut own, mut a, mut a_h, mut h_prev, mut c_prev, mut h, mut c] =
                             at.few();
                         let [mut dy, mut dh, mut dc, mut dh_prev, mut da, mut da_h, mut d_own] =

@@ -198,8 +198,8 @@ fn product<T: Real>(a: Strided<'_, T>, b: &Packed<T>, c: StridedMut<'_, T>, stor
     });
 }
 
-/// Rows of A and B that [`gemm_tn`] lays out at a time, of B at most [`COLS`] columns: few enough to stay
-/// in a cache while all rows of C take them up. Miri has no time for so many.
+/// Rows of A and B that [`gemm_tn`] takes at a time, and most columns of B that it lays out at a time: few
+/// enough to stay in a cache while all rows of C take them up. Miri has no time for so many.
 const BLOCK: usize = if cfg!(miri) { 16 } else { 256 };
 const COLS: usize = 2 * BLOCK;
 
@@ -308,8 +308,8 @@ fn rows_of<'a, T>((matrix, cols): (&'a [T], usize), rows: &Range<usize>) -> (&'a
     (&matrix[rows.start * cols..rows.end * cols], cols)
 }
 
-/// Up to how many rows of C a panel of B is multiplied by all of them before the next one is laid out, in
-/// its place: so few that what they take of A stays in a cache until the next panel wants it.
+/// Up to so many rows of C, B is laid out one panel at a time, and each is multiplied by all rows before the
+/// next one takes its place: what the rows take of A is still in a cache then.
 const NEAR: usize = 2 * BLOCK;
 
 /// Columns of the widest vector.
@@ -335,7 +335,7 @@ fn part<T: Real>(
         let store = if block == 0 { Store::Overwrite } else { Store::Continue };
         let (c, stride) = (c.as_slice_mut().unwrap_or(&mut *c_block), cols);
         let as_it_lies = Left { values: a, first: row, row: 1, step: m };
-        // What is left at the end would not fill vectors.
+        // The last block, if it is shorter, is read as it lies.
         let turned = if k == BLOCK && !a_block.is_empty() {
             let (to, is_transposed) = (&mut *a_block, true);
             T::pack(Pack { b: a, k: m, n: k, is_transposed, first: 0, cols: k, to });
@@ -343,22 +343,22 @@ fn part<T: Real>(
         } else {
             as_it_lies
         };
-        let each_panel = (rows <= NEAR).then(|| grid.panels(cols));
-        let all_columns = (NEAR < rows).then_some((0, cols));
-        for (first, cols) in each_panel.into_iter().flatten().chain(all_columns) {
-            let (col, mut done) = (col + first, 0);
-            for (place, cols) in grid.panels(cols) {
+        let together = if rows <= NEAR { grid } else { grid.undivided() };
+        for (left, width) in together.panels(cols) {
+            let mut done = 0;
+            for (place, cols) in grid.panels(width) {
                 let to = &mut b_block[place * k..][..k * grid.stride(cols)];
-                let pack = Pack { b, k, n, is_transposed: false, first: col + place, cols, to };
-                let c = &mut c[first + place..];
+                let (first, is_transposed) = (col + left + place, false);
+                let pack = Pack { b, k, n, is_transposed, first, cols, to };
+                let c = &mut c[left + place..];
                 done = T::begin(Begin { pack, a: as_it_lies, rows, c, stride, store });
             }
             if done < rows {
                 T::multiply(&mut Product {
                     a: Left { first: row + done, ..turned },
-                    b: Right { values: b_block, k, n: cols },
+                    b: Right { values: b_block, k, n: width },
                     rows: rows - done,
-                    c: &mut c[done * stride + first..],
+                    c: &mut c[done * stride + left..],
                     stride,
                     store,
                 });
@@ -631,7 +631,7 @@ mod tests {
                 (2, 3, 2 * COLS + 9),
                 (2, 2 * BLOCK + 8, 5),
                 (ROW_BLOCK + 4, more, 3),
-                (NEAR + 1, 3, 70),
+                (NEAR, more, 70),
             ]
         } else {
             [
@@ -639,7 +639,7 @@ mod tests {
                 (5, 30, 2 * COLS + 9),
                 (49, 2 * BLOCK + 8, 5),
                 (150, more, 40),
-                (NEAR + 9, 5, 150),
+                (NEAR, more, NEAR + 79),
             ]
         };
         for (m, k, n) in shapes {

@@ -38,6 +38,11 @@ impl Grid {
         Self { width: bytes / size_of::<T>(), most }
     }
 
+    /// The same with a single panel for all columns.
+    pub fn undivided(self) -> Self {
+        Self { most: isize::MAX as usize, ..self }
+    }
+
     /// From one row of a panel of `cols` columns to the next.
     pub fn stride(self, cols: usize) -> usize {
         cols.next_multiple_of(self.width)

@@ -5,7 +5,8 @@ mod peak;
 use std::time::{Duration, Instant};
 
 use benches::{Workload, growth, workloads};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use experiment::Trainer;
 use tensor_core::phase::{self, Phase};
 
@@ -32,7 +33,12 @@ fn main() {
     let is_growth = args.only == "growth";
     let all = if is_growth { growth() } else { workloads() };
     let wanted = |workload: &&Workload| is_growth || workload.name.starts_with(&args.only);
-    for workload in all.iter().filter(wanted) {
+    let wanted: Vec<_> = all.iter().filter(wanted).collect();
+    if wanted.is_empty() {
+        let message = format!("no workload begins with `{}`: W1 to W4, or growth", args.only);
+        Args::command().error(ErrorKind::InvalidValue, message).exit();
+    }
+    for workload in wanted {
         measure(workload, &args).print(workload, args.threads, is_growth);
     }
 }
@@ -98,9 +104,9 @@ impl Measured {
                 line(phase.name(), spent, workload.phase_flops(phase));
             }
         }
-        line("step", total, workload.step_flops());
+        line("step: products", total, workload.step_flops());
         let all = workload.step_flops() + workload.other_flops();
-        line("all operations", total, all);
+        line("step: all operations", total, all);
         println!();
     }
 }
