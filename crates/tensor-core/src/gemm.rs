@@ -623,8 +623,8 @@ mod tests {
     fn matrices_of_several_blocks_each_way_give_their_product() {
         let mut scratch = Aligned::default();
         let more = BLOCK + 4;
-        // Several blocks of B's rows, of its columns, of rows of few columns, of C's rows, and panels of B beside
-        // more rows of C than one of them waits for.
+        // Several blocks of B's rows, of its columns, of rows of few columns, of C's rows; and several panels of B,
+        // used up one by one, and all together.
         let shapes = if cfg!(miri) {
             [
                 (2, more, 40),
@@ -632,6 +632,7 @@ mod tests {
                 (2, 2 * BLOCK + 8, 5),
                 (ROW_BLOCK + 4, more, 3),
                 (NEAR, more, 70),
+                (NEAR + 1, more, 50),
             ]
         } else {
             [
@@ -640,6 +641,7 @@ mod tests {
                 (49, 2 * BLOCK + 8, 5),
                 (150, more, 40),
                 (NEAR, more, NEAR + 79),
+                (NEAR + 9, more, 150),
             ]
         };
         for (m, k, n) in shapes {
