@@ -1,9 +1,6 @@
 //! Adam: `m ← β₁·m + (1-β₁)·g`, `v ← β₂·v + (1-β₂)·g²`, `p ← p - lr·m̂ / (√v̂ + eps)`,
 //! where `m̂ = m / (1-β₁ᵗ)` and `v̂ = v / (1-β₂ᵗ)`.
 //!
-//! Computed as the paper's section 2 has it, with one division for each entry in place of three:
-//! `p ← p - lrₜ·m / (√v + epsₜ)` with `lrₜ = lr·√(1-β₂ᵗ) / (1-β₁ᵗ)` and `epsₜ = eps·√(1-β₂ᵗ)`.
-//!
 //! Kingma & Ba, "Adam: a method for stochastic optimization", ICLR 2015. `weight_decay` is an L2
 //! penalty added to the gradient, as in PyTorch's `Adam`; what decays the weights themselves is
 //! AdamW, another optimizer.
@@ -90,6 +87,7 @@ pub(super) struct AdamStep<T> {
     keep_v: T,
     take_v: T,
     lr: T,
+    v_root: T,
     eps: T,
 }
 
@@ -99,14 +97,14 @@ impl<T: Real> AdamStep<T> {
         // Both averages start at zero and lean towards it early on; these undo the lean.
         let m_bias = 1.0 - libm::pow(beta1, step as f64);
         let v_bias = 1.0 - libm::pow(beta2, step as f64);
-        let v_root = v_bias.sqrt();
         Self {
             keep_m: T::from_f64(beta1),
             take_m: T::from_f64(1.0 - beta1),
             keep_v: T::from_f64(beta2),
             take_v: T::from_f64(1.0 - beta2),
-            lr: T::from_f64(learning_rate * v_root / m_bias),
-            eps: T::from_f64(eps.get() * v_root),
+            lr: T::from_f64(learning_rate / m_bias),
+            v_root: T::from_f64(v_bias.sqrt()),
+            eps: T::from_f64(eps.get()),
         }
     }
 
@@ -115,7 +113,7 @@ impl<T: Real> AdamStep<T> {
     pub(super) fn descent(&self, g: T, [m, v]: [T; 2]) -> (T, [T; 2]) {
         let m = self.keep_m * m + self.take_m * g;
         let v = self.keep_v * v + self.take_v * g * g;
-        (self.lr * m / (v.sqrt() + self.eps), [m, v])
+        (self.lr * m / (v.sqrt() / self.v_root + self.eps), [m, v])
     }
 }
 
