@@ -6,14 +6,14 @@ use data_io::{BuildTokenizer, Corpus};
 use tensor_core::rng::{Stream, stream, uniform};
 
 const TEXTS: [(&str, &str); 3] = [
-    ("ASCII", "To be, or not to be: that is the question.\n"),
-    ("Cyrillic", "Мой дядя самых честных правил, когда не в шутку занемог.\n"),
-    ("Chinese", "却 说那 女娲氏 炼石补天 之时， 于 大荒山 无稽崖 炼成 高十二丈。\n"),
+    ("ASCII", "To |be, |or |not |to |be: |that |is |the |question.\n"),
+    ("Cyrillic", "Мой |дядя |самых |честных |правил, |когда |не |в |шутку |занемог.\n"),
+    ("Chinese", "却|说那|女娲氏|炼石补天|之时，|于|大荒山|无稽崖|炼成|高十二丈。\n"),
 ];
 
 /// 32 MiB of the words in random order, since a text that repeats itself is learned by a CPU too.
 fn text(words: &str) -> String {
-    let words: Vec<_> = words.split_inclusive(' ').collect();
+    let words: Vec<_> = words.split('|').collect();
     let (mut rng, mut text) = (stream(0, Stream::Data), String::new());
     while text.len() < 32 << 20 {
         text.push_str(words[(uniform(&mut rng) * words.len() as f64) as usize]);

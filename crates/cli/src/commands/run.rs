@@ -263,8 +263,8 @@ fn verdict(
             )
         }
         // A short run may well stand a little above it: the average starts there, and first steps are bold.
-        None if 1.5 * guessing < outcome.smooth_nats_per_char => format!(
-            "far worse than guessing, which costs {}: a lower optimizer.learning_rate, or a [[transform]] that \
+        None if 1.1 * guessing < outcome.smooth_nats_per_char => format!(
+            "worse than guessing, which costs {}: a lower optimizer.learning_rate, or a [[transform]] that \
              clips gradients, may mend it",
             loss(guessing, unit)
         ),

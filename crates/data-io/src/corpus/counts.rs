@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 /// Text that is looked at together: most of it is ASCII even where not all is.
 const STRETCH: usize = 4096;
-/// A character may begin before the end of a stretch, and belongs to it then.
-const MOST: usize = STRETCH + 3;
+/// A character of up to three bytes that begins before the end of a stretch belongs to it.
+const MOST: usize = STRETCH + 2;
 /// Code points of up to three bytes.
 const SHORT: usize = 1 << 16;
 /// Sixteen of those that are no character's.
@@ -19,7 +19,8 @@ const LEADS_FOUR: u8 = 0xf0;
 /// Occurrences of characters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// By code point, up to the largest seen or further. What stands where no character can be means nothing.
+    /// By code point, up to the largest seen or further: 512 KiB where not all is ASCII, 9 MB at most. What
+    /// stands where no character can be means nothing.
     by_code: Vec<usize>,
 }
 
@@ -59,8 +60,10 @@ impl Counts {
         }
     }
 
-    /// Characters of up to three bytes, and no branch, which a CPU would guess wrong wherever a word ends:
-    /// each byte counts, one that ends a character for that, any other for a code point that is none.
+    /// Characters of up to three bytes, and no branch: each byte counts, one that ends a character for that, any
+    /// other for a code point that is none. A branch on the length of a character a CPU guesses wrong at each end
+    /// of a word, which takes as long as the rest. Chinese without spaces has no such ends, and pays for them: a
+    /// third of its counting.
     fn add_short(&mut self, bytes: &[u8]) {
         let (mut padded, mut codes) = ([0; 2 + MOST], [0; MOST]);
         padded[2..][..bytes.len()].copy_from_slice(bytes);
@@ -96,8 +99,8 @@ impl Counts {
     }
 }
 
-/// The code point of a character of UTF-8 that the last of three bytes ends, or `none` if it ends none.
-/// Of the first two only so many count as belong to it.
+/// The code point of the character that the last of three bytes ends, in UTF-8, or `none` if it ends none. Bytes
+/// before that character do not matter.
 #[inline(always)]
 fn ended_by([first, second, last]: [u16; 3], none: u16) -> u16 {
     let of_two = (second & 0x1f) << 6 | last & 0x3f;
@@ -128,7 +131,7 @@ mod tests {
         /// Characters of one to four bytes in any order, in stretches of all three kinds.
         #[test]
         fn counts_are_those_of_one_character_after_the_other(
-            parts in prop::collection::vec(("[ -~]{0,9}|[а-яé ]{1,9}|[、-龥߿ࠀ\u{ffff}]{1,5}|[😀-🙏]{0,1}", 1..2000_usize), 0..12),
+            parts in prop::collection::vec(("[ -~]{0,9}|[а-яé\u{7f}\u{80} ]{1,9}|[、-龥\u{7ff}\u{800}\u{d7ff}\u{e000}\u{feff}\u{ffff}]{1,5}|[😀-🙏]{0,1}", 1..2000_usize), 0..12),
         ) {
             let text: String = parts.iter().map(|(part, times)| part.repeat(*times)).collect();
             let mut expected = BTreeMap::new();
