@@ -306,8 +306,10 @@ fn a_run_that_learnt_nonsense_is_told_so() {
         let err = end(nonsense);
         assert!(err.contains("worse than guessing, which costs 4.060 nats"), "{err}");
     }
-    let sense = end(&[]);
-    assert!(!sense.contains("guessing"), "{sense}");
+    for sense in [&["transform=[]", "optimizer.learning_rate=0.1"][..], &[]] {
+        let err = end(sense);
+        assert!(!err.contains("guessing"), "{err}");
+    }
 }
 
 #[test]
